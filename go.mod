@@ -1,0 +1,3 @@
+module github.com/mutual-tls/mutual
+
+go 1.26
