@@ -1,0 +1,140 @@
+package code
+
+import "github.com/mutual-tls/mutual/internal/alert"
+
+// M01: the peer's certificate, or its path, does not stand.
+const (
+	CertificateExpired     Code = "M0101"
+	CertificateNotYetValid Code = "M0102"
+	UnknownAuthority       Code = "M0103"
+	MissingIntermediate    Code = "M0104"
+	WrongName              Code = "M0105"
+	NoNames                Code = "M0106"
+	WrongUsage             Code = "M0107"
+	WrongKeyUsage          Code = "M0108"
+	BadSignature           Code = "M0109"
+	NotAnAuthority         Code = "M0110"
+	PathTooLong            Code = "M0111"
+	WeakKey                Code = "M0112"
+	WeakSignature          Code = "M0113"
+	CriticalExtension      Code = "M0114"
+	NameConstraints        Code = "M0115"
+	Budget                 Code = "M0116"
+	Malformed              Code = "M0117"
+	AuthorityAsLeaf        Code = "M0118"
+	ChainTooLong           Code = "M0119"
+	NoAnchors              Code = "M0120"
+	CertificateRevoked     Code = "M0121"
+	NotPinned              Code = "M0122"
+	BadAskedName           Code = "M0123"
+	Verifier               Code = "M0124"
+	UnsupportedKey         Code = "M0125"
+	NoAlternative          Code = "M0126"
+)
+
+var certificateEntries = []Entry{
+	{CertificateExpired, "certificate expired",
+		"A certificate on the peer's path is past the end of its validity. It may be the peer's own, an intermediate's or the anchor's: the refusal names the link. A clock that runs ahead gives the same picture.",
+		"Renew the certificate on the peer and reload it there. If it should still be valid, compare the clocks: `date -u` on both machines. `mutual inspect FILE` shows the dates.",
+		alert.CertificateExpired},
+	{CertificateNotYetValid, "certificate not yet valid",
+		"A certificate on the peer's path begins in the future by this machine's clock. Most often one of the clocks is wrong, ours or that of the machine that issued the certificate.",
+		"Compare the clocks with `date -u` on both machines. If both are right, wait or issue the certificate anew with an earlier start.",
+		alert.CertificateExpired},
+	{UnknownAuthority, "unknown authority",
+		"The peer's certificate was issued by an authority that we do not trust here. No path from it ends at one of the configured anchors. This is what an intruder looks like, and a peer of another environment too.",
+		"If the peer is right, add its root with --client-ca (serve) or --server-ca (connect). Compare the issuers: `mutual inspect FILE` on its certificate and on our anchors.",
+		alert.UnknownCA},
+	{MissingIntermediate, "intermediate certificate missing",
+		"The peer sent its own certificate without the intermediate that issued it, so nothing leads from it to an anchor. Certificates are not fetched from anywhere.",
+		"Put the intermediate behind the leaf in the peer's certificate file: `cat leaf.crt intermediate.crt > chain.crt`. `mutual verify leaf.crt intermediate.crt --ca ca.crt` shows that the path stands.",
+		alert.UnknownCA},
+	{WrongName, "certificate is for another name",
+		"The certificate stands, but it was issued for other names than the one that was asked for. Either the wrong server was reached, or the certificate lacks the name. The common name does not count: only subject alternative names do.",
+		"Ask for a name that the certificate has (--server-name), or issue the certificate with the name as a subject alternative name. `mutual inspect FILE` lists its names.",
+		alert.BadCertificate},
+	{NoNames, "certificate names nobody",
+		"The certificate has no subject alternative name, so it cannot stand for any name. The common name has not been a host name since RFC 2818 was replaced; no current TLS client accepts it.",
+		"Issue the certificate with subject alternative names: `mutual issue NAME --out DIR`, or openssl with `-addext subjectAltName=DNS:NAME`.",
+		alert.BadCertificate},
+	{WrongUsage, "certificate is for another use",
+		"The extended key usage of a certificate on the path does not allow what it was shown for: a certificate for servers shown by a client, or the other way round. An authority that is limited to one usage limits all that it issues.",
+		"Issue the certificate with the usage that it needs: clientAuth for clients, serverAuth for servers, or both. `mutual inspect FILE` shows its usages.",
+		alert.UnsupportedCertificate},
+	{WrongKeyUsage, "key may not sign",
+		"The leaf's key usage lacks digitalSignature. TLS 1.3 proves the key by signing, so such a key cannot take part. Certificates made for RSA key transport look like this.",
+		"Issue the certificate with the key usage digitalSignature.",
+		alert.UnsupportedCertificate},
+	{BadSignature, "signature on a certificate is wrong",
+		"A certificate on the path was not signed by the key of the issuer that it names. It was altered or damaged, or an authority was made again with the same name and another key.",
+		"If an authority was rebuilt under its old name, install its new root here and issue the leaf anew. `openssl verify -CAfile ca.crt -untrusted intermediate.crt leaf.crt` gives a second opinion.",
+		alert.BadCertificate},
+	{NotAnAuthority, "issuer is not an authority",
+		"A certificate was used to issue another, but is not an authority's: it lacks the CA mark in its basic constraints, is not of version 3, or its key usage lacks keyCertSign. Whoever holds an ordinary certificate could issue others with it if this were let through.",
+		"Issue the leaf from a real authority, or make the authority's certificate anew with CA:TRUE and keyCertSign.",
+		alert.BadCertificate},
+	{PathTooLong, "path is longer than an authority allows",
+		"An authority on the path limits how many authorities may stand below it, and more do.",
+		"Issue the leaf from a higher authority, or make the authority's certificate anew with a larger path length.",
+		alert.BadCertificate},
+	{WeakKey, "key is too weak or too large",
+		"A key on the path is not strong enough to mean anything, or so large that checking it costs too much. RSA has to have 2048 to 8192 bits.",
+		"Make a new key, best an ECDSA P-256 one (`openssl ecparam -name prime256v1 -genkey -noout`), and issue the certificate anew.",
+		alert.UnsupportedCertificate},
+	{WeakSignature, "signature algorithm refused",
+		"A certificate on the path is signed with an algorithm that we do not accept. SHA-1 and MD5 signatures can be forged; others are not part of TLS 1.3.",
+		"Issue the certificate anew with SHA-256 or better; `mutual inspect FILE` names the algorithm.",
+		alert.BadCertificate},
+	{CriticalExtension, "unknown critical extension",
+		"A certificate on the path carries an extension that is marked critical and that we do not know. RFC 5280 has us refuse what we cannot judge.",
+		"Issue the certificate without the extension, or with it not critical, if its issuer can live with that. `openssl x509 -text -noout -in FILE` shows it.",
+		alert.UnsupportedCertificate},
+	{NameConstraints, "authority is limited by name constraints",
+		"An authority on the path carries name constraints. This version does not judge them, and a limit that is not judged would be a limit that is ignored; so the path is refused.",
+		"Use an authority without name constraints for now.",
+		alert.BadCertificate},
+	{Budget, "path search was given up",
+		"The certificates shown can be combined in so many ways that the search for a path used up its budget before one was found. Real chains need a handful of steps; a tangle like this is made on purpose, or by a badly merged bundle.",
+		"Have the peer send its leaf and the intermediates of one path, and nothing else.",
+		alert.BadCertificate},
+	{Malformed, "certificate does not parse",
+		"What the peer sent as a certificate is not one, or breaks the rules of DER or of RFC 5280 in a way that leaves its meaning open.",
+		"Look at the peer's certificate file with `mutual inspect FILE` or `openssl x509 -text -noout -in FILE`, and issue the certificate anew.",
+		alert.BadCertificate},
+	{AuthorityAsLeaf, "authority's certificate shown as a leaf",
+		"The peer showed an authority's certificate as its own. An authority's key belongs on no service: who holds it can issue any identity.",
+		"Issue a leaf certificate for the service and show that. A self-signed certificate for a service has to say CA:FALSE, or be pinned.",
+		alert.UnsupportedCertificate},
+	{ChainTooLong, "chain is too long",
+		"The peer sent more certificates than are taken in one chain. Real chains have two to four.",
+		"Have the peer send its leaf and the intermediates of one path, not a whole bundle.",
+		alert.BadCertificate},
+	{NoAnchors, "no trust anchors",
+		"A certificate was to be judged, but no anchors are configured to judge it by. Nobody can be admitted then; this is a mistake on our side.",
+		"Give anchors: --client-ca FILE (serve), --server-ca FILE (connect).",
+		alert.CertificateUnknown},
+	{CertificateRevoked, "certificate revoked",
+		"The authority has taken back a certificate on the path, before its end.",
+		"Find out why it was revoked. If the peer is to go on, enrol it anew: `mutual token NAME`.",
+		alert.CertificateRevoked},
+	{NotPinned, "certificate is not the pinned one",
+		"The peer is known by its certificate or key alone, and it showed another. Its key was changed, or somebody else answers.",
+		"If the peer changed its key on purpose, replace the pin; `mutual inspect FILE` prints the sha256 of a certificate.",
+		alert.BadCertificate},
+	{BadAskedName, "asked for a name that is none",
+		"The name that the certificate was to be checked for is not a DNS name, an IP address or a SPIFFE ID, so no certificate can match it. This is a mistake on our side.",
+		"Correct the name that is asked for (--server-name).",
+		alert.CertificateUnknown},
+	{Verifier, "verifier could not decide",
+		"The check of the peer's certificate failed for a reason of our own: a store that cannot be read, an answer that did not come. The peer is not to blame; it was refused because a check that was not made is not a yes.",
+		"Look at the cause beside this code.",
+		alert.CertificateUnknown},
+	{UnsupportedKey, "kind of key is not supported",
+		"A certificate on the path has a key of a kind that is no part of TLS 1.3 here: DSA, ECDSA on an unusual curve, Ed448, or RSA-PSS with odd parameters.",
+		"Issue the certificate with an ECDSA key on P-256, P-384 or P-521, an Ed25519 key, or an RSA key of 2048 bits or more.",
+		alert.UnsupportedCertificate},
+	{NoAlternative, "no way of trusting the peer applies",
+		"Several ways of trusting the peer are configured, and each of them refused it. The reasons are listed one by one.",
+		"Mend any one of the reasons that are listed.",
+		alert.CertificateUnknown},
+}
