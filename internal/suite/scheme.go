@@ -1,0 +1,134 @@
+package suite
+
+import "crypto"
+
+// Scheme is a SignatureScheme's code point (RFC 8446, section 4.2.3).
+type Scheme uint16
+
+// The signature schemes that have a name here.
+const (
+	PKCS1WithSHA1          Scheme = 0x0201 // never accepted; named to be printed
+	ECDSAWithSHA1          Scheme = 0x0203 // likewise
+	PKCS1WithSHA256        Scheme = 0x0401 // in certificates only, as are the next two
+	PKCS1WithSHA384        Scheme = 0x0501
+	PKCS1WithSHA512        Scheme = 0x0601
+	ECDSAWithP256AndSHA256 Scheme = 0x0403
+	ECDSAWithP384AndSHA384 Scheme = 0x0503
+	ECDSAWithP521AndSHA512 Scheme = 0x0603
+	RSAPSSWithSHA256       Scheme = 0x0804 // keys with the OID rsaEncryption
+	RSAPSSWithSHA384       Scheme = 0x0805
+	RSAPSSWithSHA512       Scheme = 0x0806
+	Ed25519                Scheme = 0x0807
+	Ed448                  Scheme = 0x0808 // named to be printed
+	PSSPSSWithSHA256       Scheme = 0x0809 // keys with the OID id-RSASSA-PSS
+	PSSPSSWithSHA384       Scheme = 0x080a
+	PSSPSSWithSHA512       Scheme = 0x080b
+)
+
+var certificateSchemes = []Scheme{
+	ECDSAWithP256AndSHA256, Ed25519, ECDSAWithP384AndSHA384, ECDSAWithP521AndSHA512,
+	RSAPSSWithSHA256, RSAPSSWithSHA384, RSAPSSWithSHA512,
+	PSSPSSWithSHA256, PSSPSSWithSHA384, PSSPSSWithSHA512,
+	PKCS1WithSHA256, PKCS1WithSHA384, PKCS1WithSHA512,
+}
+
+var schemes = certificateSchemes[:10:10]
+
+// Schemes returns what is signed and verified in CertificateVerify, the
+// preferred first. PKCS #1 v1.5 is not among them (RFC 8446, section 4.4.3).
+// Not to be changed by the caller.
+func Schemes() []Scheme { return schemes }
+
+// CertificateSchemes returns what is accepted in the signatures of
+// certificates: Schemes, and PKCS #1 v1.5 after them. Not to be changed by the caller.
+func CertificateSchemes() []Scheme { return certificateSchemes }
+
+// family is how a scheme signs.
+type family uint8
+
+const (
+	noFamily family = iota
+	familyECDSA
+	familyEd25519
+	familyPSS   // RSASSA-PSS by a key with the OID rsaEncryption
+	familyPSSID // RSASSA-PSS by a key with the OID id-RSASSA-PSS
+	familyPKCS1
+)
+
+// kind returns the scheme's family, and its hash (none for Ed25519).
+func (s Scheme) kind() (family, crypto.Hash) {
+	switch s {
+	case ECDSAWithP256AndSHA256:
+		return familyECDSA, crypto.SHA256
+	case ECDSAWithP384AndSHA384:
+		return familyECDSA, crypto.SHA384
+	case ECDSAWithP521AndSHA512:
+		return familyECDSA, crypto.SHA512
+	case Ed25519:
+		return familyEd25519, 0
+	case RSAPSSWithSHA256:
+		return familyPSS, crypto.SHA256
+	case RSAPSSWithSHA384:
+		return familyPSS, crypto.SHA384
+	case RSAPSSWithSHA512:
+		return familyPSS, crypto.SHA512
+	case PSSPSSWithSHA256:
+		return familyPSSID, crypto.SHA256
+	case PSSPSSWithSHA384:
+		return familyPSSID, crypto.SHA384
+	case PSSPSSWithSHA512:
+		return familyPSSID, crypto.SHA512
+	case PKCS1WithSHA256:
+		return familyPKCS1, crypto.SHA256
+	case PKCS1WithSHA384:
+		return familyPKCS1, crypto.SHA384
+	case PKCS1WithSHA512:
+		return familyPKCS1, crypto.SHA512
+	}
+	return noFamily, 0
+}
+
+// String gives the name of the IANA registry.
+func (s Scheme) String() string {
+	switch s {
+	case PKCS1WithSHA1:
+		return "rsa_pkcs1_sha1"
+	case ECDSAWithSHA1:
+		return "ecdsa_sha1"
+	case PKCS1WithSHA256:
+		return "rsa_pkcs1_sha256"
+	case PKCS1WithSHA384:
+		return "rsa_pkcs1_sha384"
+	case PKCS1WithSHA512:
+		return "rsa_pkcs1_sha512"
+	case ECDSAWithP256AndSHA256:
+		return "ecdsa_secp256r1_sha256"
+	case ECDSAWithP384AndSHA384:
+		return "ecdsa_secp384r1_sha384"
+	case ECDSAWithP521AndSHA512:
+		return "ecdsa_secp521r1_sha512"
+	case RSAPSSWithSHA256:
+		return "rsa_pss_rsae_sha256"
+	case RSAPSSWithSHA384:
+		return "rsa_pss_rsae_sha384"
+	case RSAPSSWithSHA512:
+		return "rsa_pss_rsae_sha512"
+	case Ed25519:
+		return "ed25519"
+	case Ed448:
+		return "ed448"
+	case PSSPSSWithSHA256:
+		return "rsa_pss_pss_sha256"
+	case PSSPSSWithSHA384:
+		return "rsa_pss_pss_sha384"
+	case PSSPSSWithSHA512:
+		return "rsa_pss_pss_sha512"
+	case 0x0904:
+		return "mldsa44"
+	case 0x0905:
+		return "mldsa65"
+	case 0x0906:
+		return "mldsa87"
+	}
+	return unnamed(uint16(s))
+}
