@@ -30,6 +30,7 @@ const (
 	Verifier               Code = "M0124"
 	UnsupportedKey         Code = "M0125"
 	NoAlternative          Code = "M0126"
+	AlteredAnchor          Code = "M0127"
 )
 
 var certificateEntries = []Entry{
@@ -103,7 +104,7 @@ var certificateEntries = []Entry{
 		alert.BadCertificate},
 	{AuthorityAsLeaf, "authority's certificate shown as a leaf",
 		"The peer showed an authority's certificate as its own. An authority's key belongs on no service: who holds it can issue any identity.",
-		"Issue a leaf certificate for the service and show that. A self-signed certificate for a service has to say CA:FALSE, or be pinned.",
+		"Issue a leaf certificate for the service and show that. A self-signed certificate of a service can be used by making itself the anchor.",
 		alert.UnsupportedCertificate},
 	{ChainTooLong, "chain is too long",
 		"The peer sent more certificates than are taken in one chain. Real chains have two to four.",
@@ -137,4 +138,8 @@ var certificateEntries = []Entry{
 		"Several ways of trusting the peer are configured, and each of them refused it. The reasons are listed one by one.",
 		"Mend any one of the reasons that are listed.",
 		alert.CertificateUnknown},
+	{AlteredAnchor, "trust anchor was altered",
+		"An anchor that is configured here is not as its authority made it: its own signature does not fit it. The file is damaged, or somebody changed it. Nothing stands on such an anchor.",
+		"Install the authority's certificate anew from a source that you trust. `openssl verify -check_ss_sig -CAfile FILE FILE` gives a second opinion.",
+		alert.UnknownCA},
 }

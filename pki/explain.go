@@ -1,0 +1,319 @@
+package pki
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/mutual-tls/mutual/identity"
+	"github.com/mutual-tls/mutual/internal/code"
+)
+
+// maxPaths is how many of the paths tried are told. Beyond a handful nobody reads.
+const maxPaths = 8
+
+// refuse searches again for the reasons: this time nothing but a wrong signature
+// stops a path, and every check along it is written down. What the first search
+// verified is not verified again, and what is left of the budget is all that
+// there is.
+func (s *search) refuse() *Verdict {
+	fastSpent := s.spent
+	s.spent, s.steps, s.n = false, 0, 1
+	var t telling
+	s.tell(&t)
+	if len(t.paths) == 0 { // the budget was spent before the first end was reached
+		t.paths = append(t.paths, s.describe())
+	}
+	slices.SortStableFunc(t.paths, comparePaths)
+	v := &s.verdict
+	*v = Verdict{Paths: t.paths, Link: -1}
+	best := &t.paths[0]
+	if fastSpent || s.spent {
+		v.Code = code.Budget
+		v.Expected = fmt.Sprintf("a path within %d signatures and %d steps", maxSignatures, maxSteps)
+		v.Found = "none, among " + plural(len(s.q.Chain), "certificate", "certificates") + " shown"
+		v.complete("")
+		return v
+	}
+	worst := gravest(best)
+	if worst == nil {
+		// Each check of a path passed and the search did not take it: the two
+		// would have to disagree. A no stays a no.
+		return s.plain(code.Verifier, "one judgement", "two that differ", "report this with the chain")
+	}
+	c := best.Chain[worst.Certificate]
+	v.Code, v.Expected, v.Found = worst.Code, worst.Expected, worst.Found
+	v.Subject = c.Label()
+	v.Link = slices.IndexFunc(s.q.Chain, func(d *Certificate) bool { return d.Equal(c) })
+	v.complete(s.mend(worst, c))
+	return v
+}
+
+// telling gathers the paths that end, in one way or another.
+type telling struct{ paths []Path }
+
+func (t *telling) full() bool { return len(t.paths) >= maxPaths }
+
+// tell is extend without judgement: it follows every signature that holds.
+func (s *search) tell(t *telling) {
+	if t.full() || s.spent {
+		return
+	}
+	top := s.path[s.n-1]
+	if s.n == 1 && s.q.Anchors.Contains(top) {
+		t.paths = append(t.paths, s.describe())
+		return
+	}
+	if s.n == maxPath {
+		t.paths = append(t.paths, s.describe(Check{
+			Name: "path", Certificate: s.n - 1, Code: code.PathTooLong,
+			Expected: "a path of at most " + itoa(maxPath) + " certificates", Found: "a longer one"}))
+		return
+	}
+	found := false
+	var forged, other *Certificate // issuers by name whose key did not sign top
+	for rank := keyMatches; rank >= keyDiffers; rank-- {
+		for _, c := range s.q.Anchors.named(top) {
+			if t.full() || !s.fits(top, c, rank) || !s.step() {
+				continue
+			}
+			switch {
+			case s.signed(top, c):
+				found = true
+				s.path[s.n] = c
+				s.n++
+				t.paths = append(t.paths, s.describe())
+				s.n--
+			case rank == keyDiffers:
+				other = c
+			case forged == nil:
+				forged = c
+			}
+		}
+		for _, c := range s.q.Chain[1:] {
+			if t.full() || !s.fits(top, c, rank) || s.q.Anchors.Contains(c) || s.seen(c) || !s.step() {
+				continue
+			}
+			switch {
+			case s.signed(top, c):
+				found = true
+				s.path[s.n] = c
+				s.n++
+				s.tell(t)
+				s.n--
+			case rank == keyDiffers:
+				other = c
+			case forged == nil:
+				forged = c
+			}
+		}
+	}
+	if found || t.full() {
+		return
+	}
+	t.paths = append(t.paths, s.describe(s.deadEnd(top, forged, other)))
+}
+
+// seen says whether c was shown before in the chain: a double adds no path.
+func (s *search) seen(c *Certificate) bool {
+	for _, d := range s.q.Chain {
+		if d == c {
+			return false
+		}
+		if d.Equal(c) {
+			return true
+		}
+	}
+	return false
+}
+
+// deadEnd says why no issuer was found for top.
+func (s *search) deadEnd(top, forged, other *Certificate) Check {
+	k := Check{Name: "issuer", Certificate: s.n - 1, Code: code.UnknownAuthority,
+		Expected: "an issuer among " + s.anchorsWords()}
+	switch {
+	case forged != nil && forged.keyCode == code.UnsupportedKey:
+		k.Name, k.Code = "signature", code.UnsupportedKey
+		k.Expected = "a signature by an issuer whose key is supported"
+		k.Found = forged.Label() + " with " + forged.keyName()
+	case forged != nil && top.algorithmCode != "":
+		k.Name, k.Code = "signature", top.algorithmCode
+		k.Expected, k.Found = wordsAlgorithm(s, 0, top)
+	case forged != nil:
+		k.Name, k.Code = "signature", code.BadSignature
+		k.Expected = "a signature by its issuer " + forged.Label()
+		k.Found = "one that does not verify with that key"
+	case other != nil:
+		k.Found = "issuer " + top.IssuerLabel() + " with another key than the authority of that name here"
+	case top.selfIssued:
+		k.Found = "a self-signed certificate that is no anchor"
+		k.Expected = "an issuer, or itself, among " + s.anchorsWords()
+	default:
+		k.Found = "issuer " + top.IssuerLabel()
+		if s.n == 1 && len(s.q.Chain) == 1 && s.kin(top) {
+			k.Code = code.MissingIntermediate
+			k.Found += ", and no intermediate was shown"
+		}
+	}
+	return k
+}
+
+// kin says whether an anchor bears the organisation of c's issuer, which is a
+// good sign that only the intermediate between them is missing.
+func (s *search) kin(c *Certificate) bool {
+	for _, o := range c.X509.Issuer.Organization {
+		for i, a := range s.q.Anchors.Certificates() {
+			if i < 1000 && len(a.X509.Subject.Organization) > 0 && a.X509.Subject.Organization[0] == o {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (s *search) anchorsWords() string {
+	a := s.q.Anchors.Certificates()
+	if len(a) > 3 {
+		return fmt.Sprintf("the %d anchors", len(a))
+	}
+	labels := make([]string, len(a))
+	for i, c := range a {
+		labels[i] = c.Label()
+	}
+	return plural(len(a), "anchor", "anchors") + " " + strings.Join(labels, ", ")
+}
+
+// describe writes down every check of the path as it stands, and what else was
+// found about its end. With nothing else, its end is an anchor, or the search
+// gave up.
+func (s *search) describe(end ...Check) Path {
+	p := Path{Chain: slices.Clone(s.path[:s.n]), OK: true}
+	add := func(k Check) {
+		k.OK = k.Code == ""
+		p.OK = p.OK && k.OK
+		p.Checks = append(p.Checks, k)
+	}
+	for i, c := range p.Chain {
+		anchor := i == s.n-1 && s.q.Anchors.Contains(c)
+		checks := issuerChecks
+		if i == 0 {
+			checks = leafChecks
+		}
+		for _, k := range checks {
+			expected, found := k.words(s, i, c)
+			add(Check{Name: k.name, Certificate: i, Code: k.judge(s, i, c), Expected: expected, Found: found})
+		}
+		if i > 0 && !anchor {
+			expected, found := wordsAlgorithm(s, i, c)
+			add(Check{Name: "signature algorithm", Certificate: i, Code: c.algorithmCode, Expected: expected, Found: found})
+		}
+		if i+1 < s.n {
+			add(Check{Name: "signature", Certificate: i,
+				Expected: "a signature by " + p.Chain[i+1].Label(), Found: "one that verifies"})
+		}
+		if anchor {
+			add(s.anchorCheck(i, c))
+		}
+	}
+	for _, k := range end {
+		add(k)
+	}
+	if len(end) == 0 && !s.q.Anchors.Contains(p.Chain[s.n-1]) {
+		p.OK = false
+	}
+	return p
+}
+
+func (s *search) anchorCheck(i int, c *Certificate) Check {
+	k := Check{Name: "anchor", Certificate: i, Expected: "an anchor, unaltered", Found: "one of " + s.q.Anchors.String()}
+	if !c.intact() {
+		k.Code, k.Found = code.AlteredAnchor, "an anchor that its own key did not sign as it stands"
+	}
+	return k
+}
+
+// comparePaths puts first what came nearest: an anchor reached, few checks failed.
+func comparePaths(a, b Path) int {
+	score := func(p *Path) int {
+		n := 0
+		for i := range p.Checks {
+			switch k := &p.Checks[i]; {
+			case k.OK:
+			case k.Name == "issuer" || k.Name == "path":
+				n += 10000
+			case k.Name == "signature":
+				n += 1000
+			default:
+				n++
+			}
+		}
+		return n
+	}
+	return score(&a) - score(&b)
+}
+
+// gravity orders what may be wrong at once with one path: first that it is no
+// path, then that somebody overstepped a limit, then time, then fitness.
+var gravity = []code.Code{
+	code.BadSignature, code.AlteredAnchor, code.UnknownAuthority, code.MissingIntermediate,
+	code.WeakSignature, code.UnsupportedKey, code.WeakKey,
+	code.NotAnAuthority, code.AuthorityAsLeaf, code.PathTooLong, code.CriticalExtension, code.NameConstraints,
+	code.CertificateExpired, code.CertificateNotYetValid,
+	code.WrongUsage, code.WrongKeyUsage, code.NoNames, code.WrongName,
+}
+
+// gravest is the failed check that the verdict tells of; nil where none failed.
+func gravest(p *Path) *Check {
+	var worst *Check
+	at := 0
+	for i := range p.Checks {
+		k := &p.Checks[i]
+		if k.OK {
+			continue
+		}
+		if g := slices.Index(gravity, k.Code); worst == nil || g < at {
+			worst, at = k, g
+		}
+	}
+	return worst
+}
+
+// mend says what to do about k, which c failed, where more is known than what the
+// code's page says; else "".
+func (s *search) mend(k *Check, c *Certificate) string {
+	role := map[Purpose]string{ForServer: "server", ForClient: "client", ForAny: "peer"}[s.q.Purpose]
+	switch k.Code {
+	case code.CertificateExpired:
+		return fmt.Sprintf("renew it; this machine's clock says %s", stamp(s.q.At))
+	case code.CertificateNotYetValid:
+		return fmt.Sprintf("compare the clocks: this machine's says %s", stamp(s.q.At))
+	case code.UnknownAuthority, code.MissingIntermediate:
+		return s.mendIssuer(role, k, c)
+	case code.WrongName:
+		if names := c.Names(); len(names) > 0 {
+			return fmt.Sprintf("issued for %s, asked for %s: ask for a name that it has, or issue it with the name that is asked for",
+				identity.Quote(names[0]), identity.Quote(s.name.String()))
+		}
+	case code.WrongUsage:
+		if k.Certificate > 0 {
+			return fmt.Sprintf("authority %s may not issue for this use; issue the %s's certificate from another", c.Label(), role)
+		}
+		want := map[Purpose]string{ForServer: "serverAuth", ForClient: "clientAuth"}[s.q.Purpose]
+		return fmt.Sprintf("issue the %s's certificate with the extended key usage %s", role, want)
+	case code.AlteredAnchor:
+		return "install the authority's certificate anew from a source that you trust"
+	}
+	return ""
+}
+
+func (s *search) mendIssuer(role string, k *Check, c *Certificate) string {
+	switch {
+	case strings.HasPrefix(k.Found, "a self-signed"):
+		return fmt.Sprintf("if the %s is right, add %s to the anchors", role, c.Label())
+	case strings.Contains(k.Found, "another key"):
+		return fmt.Sprintf("authority %s seems to have been made anew: add its new certificate to the anchors, or have the %s show a certificate of the one that is trusted", c.IssuerLabel(), role)
+	case len(s.q.Chain) == 1:
+		return fmt.Sprintf("the %s sent no intermediate; its issuer is %s: have the %s send the intermediate after its leaf, or add that authority's root to the anchors", role, c.IssuerLabel(), role)
+	}
+	return fmt.Sprintf("if the %s is right, add the authority %s to the anchors, or have the %s send the intermediates up to one that is there", role, c.IssuerLabel(), role)
+}

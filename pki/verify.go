@@ -1,0 +1,297 @@
+package pki
+
+import (
+	"time"
+
+	"github.com/mutual-tls/mutual/identity"
+	"github.com/mutual-tls/mutual/internal/code"
+)
+
+// The budget of one search, whatever was shown. Real searches take two or three
+// signatures and as many steps; a mesh of cross-signed authorities can be made to
+// take any number (CVE-2026-32280). Running out refuses.
+const (
+	// MaxShown is the most certificates that are looked at in one chain.
+	MaxShown = 100
+	// maxPath is the longest path, leaf and anchor included.
+	maxPath       = 12
+	maxSignatures = 100
+	maxSteps      = 500
+)
+
+// Purpose is what a certificate is to be fit for.
+type Purpose uint8
+
+// The purposes. The zero value is none, and nothing is fit for it.
+const (
+	// ForServer: serverAuth, shown by a server.
+	ForServer Purpose = iota + 1
+	// ForClient: clientAuth, shown by a client.
+	ForClient
+	// ForAny does not look at extended key usages.
+	ForAny
+)
+
+// String is "server", "client" or "any".
+func (p Purpose) String() string {
+	switch p {
+	case ForServer:
+		return "server"
+	case ForClient:
+		return "client"
+	case ForAny:
+		return "any"
+	}
+	return "none"
+}
+
+// usages are the extended key usages that matter here.
+type usages uint8
+
+const (
+	usageServer usages = 1 << iota
+	usageClient
+	usageAny
+)
+
+func (u usages) allow(p Purpose) bool {
+	switch p {
+	case ForServer:
+		return u&(usageServer|usageAny) != 0
+	case ForClient:
+		return u&(usageClient|usageAny) != 0
+	}
+	return p == ForAny
+}
+
+// Question is what Verify is asked.
+type Question struct {
+	// Chain is what was shown: the leaf first, the rest in any order, with
+	// doubles and strangers among it.
+	Chain []*Certificate
+	// Anchors are the only ends of a path.
+	Anchors *Anchors
+	// Purpose is what the leaf is shown as.
+	Purpose Purpose
+	// Name is what the leaf has to stand for: a DNS name, an IP address or a
+	// SPIFFE ID; "" asks for no name.
+	Name string
+	// At is the time to judge at.
+	At time.Time
+}
+
+// Verify judges a chain. It needs one path that stands whole: from the leaf
+// through shown certificates to an anchor, every link signed by the next, every
+// check passed. It is pure, bounded, and safe for concurrent use; a yes builds no
+// words.
+//
+// A leaf that is itself an anchor, byte for byte, is a path of one: it was
+// trusted by itself. Any other authority's certificate is refused as a leaf.
+func Verify(q Question) *Verdict {
+	s := &search{q: q}
+	if v := s.prepare(); v != nil {
+		return v
+	}
+	if s.extend() {
+		return s.accept()
+	}
+	return s.refuse()
+}
+
+// Explain judges as Verify does, and tells every check of a yes as well.
+func Explain(q Question) *Verdict {
+	s := &search{q: q}
+	if v := s.prepare(); v != nil {
+		return v
+	}
+	if !s.extend() {
+		return s.refuse()
+	}
+	v := s.accept()
+	v.Paths = []Path{s.describe()}
+	return v
+}
+
+// search is one search. path holds the n certificates from the leaf upwards that
+// it stands on now.
+type search struct {
+	q    Question
+	name identity.Name
+
+	path [maxPath]*Certificate
+	n    int
+
+	steps int
+	edges []edge // every signature that was checked, so that none is checked twice
+	few   [6]edge
+	spent bool
+
+	verdict Verdict
+}
+
+type edge struct {
+	child, issuer *Certificate
+	ok            bool
+}
+
+// prepare answers what needs no search.
+func (s *search) prepare() *Verdict {
+	s.edges = s.few[:0]
+	switch {
+	case s.q.Purpose < ForServer || s.q.Purpose > ForAny:
+		return s.plain(code.Verifier, "a purpose: server, client or any", "none", "say what the certificate is shown for")
+	case len(s.q.Chain) == 0:
+		return s.plain(code.CertificateRequired, "a certificate", "none", "")
+	case len(s.q.Chain) > MaxShown:
+		return s.plain(code.ChainTooLong, "at most "+itoa(MaxShown)+" certificates", itoa(len(s.q.Chain)), "")
+	case s.q.Anchors.Len() == 0:
+		return s.plain(code.NoAnchors, "at least one anchor", "none", "")
+	}
+	for _, c := range s.q.Chain {
+		if c == nil {
+			return s.plain(code.Verifier, "parsed certificates", "a nil certificate", "report this: a caller passed on a failed parse")
+		}
+	}
+	if s.q.Name != "" {
+		name, err := identity.Parse(s.q.Name)
+		if err != nil {
+			return s.plain(code.BadAskedName, "a DNS name, an IP address or a SPIFFE ID", err.Error(), "")
+		}
+		s.name = name
+	}
+	s.path[0], s.n = s.q.Chain[0], 1
+	return nil
+}
+
+func (s *search) accept() *Verdict {
+	v := &s.verdict
+	v.OK = true
+	v.Link = -1
+	v.Path = append([]*Certificate(nil), s.path[:s.n]...)
+	for i, c := range v.Path {
+		if end := c.X509.NotAfter; i == 0 || end.Before(v.NotAfter) {
+			v.NotAfter = end
+		}
+		if i < len(v.Path)-1 || i == 0 {
+			verified.put(c)
+		}
+	}
+	return v
+}
+
+// extend searches depth first, and is true with a whole path in s.path. The
+// certificate on top of the path has been signed for by nobody yet.
+func (s *search) extend() bool {
+	top := s.path[s.n-1]
+	if s.n == 1 && !s.leafStands() {
+		return false
+	}
+	if s.n == 1 && s.q.Anchors.Contains(top) {
+		return top.intact()
+	}
+	if s.n == maxPath {
+		return false
+	}
+	for rank := keyMatches; rank >= keyDiffers; rank-- {
+		for _, c := range s.q.Anchors.named(top) {
+			if s.fits(top, c, rank) && s.step() && s.issuerStands(c) && c.intact() && s.signed(top, c) {
+				s.path[s.n] = c
+				s.n++
+				return true
+			}
+		}
+		for _, c := range s.q.Chain[1:] {
+			if s.fits(top, c, rank) && s.step() && s.issuerStands(c) && c.algorithmCode == "" && s.signed(top, c) {
+				s.path[s.n] = c
+				s.n++
+				if s.extend() {
+					return true
+				}
+				s.n--
+			}
+		}
+		if s.spent {
+			return false
+		}
+	}
+	return false
+}
+
+// step takes one step off the budget.
+func (s *search) step() bool {
+	s.steps++
+	if s.steps > maxSteps {
+		s.spent = true
+	}
+	return !s.spent
+}
+
+// How a certificate's authority key identifier fits a possible issuer's subject
+// key identifier. It decides the order of trying and nothing else: identifiers
+// are hints (RFC 5280, section 4.2.1.1).
+const (
+	keyDiffers = iota
+	keyUnknown
+	keyMatches
+)
+
+func keyRank(child, issuer *Certificate) int {
+	a, b := child.X509.AuthorityKeyId, issuer.X509.SubjectKeyId
+	switch {
+	case len(a) == 0 || len(b) == 0:
+		return keyUnknown
+	case string(a) == string(b):
+		return keyMatches
+	}
+	return keyDiffers
+}
+
+// fits says whether issuer may stand above top, by its name and by what stands on
+// the path already: an entity that issued itself in a circle adds nothing.
+func (s *search) fits(top, issuer *Certificate, rank int) bool {
+	if !top.issuedBy(issuer) || keyRank(top, issuer) != rank {
+		return false
+	}
+	for _, c := range s.path[:s.n] {
+		if c.sameEntity(issuer) {
+			return false
+		}
+	}
+	return true
+}
+
+// signed says whether issuer's key signed child.
+func (s *search) signed(child, issuer *Certificate) bool {
+	for i := range s.edges {
+		if s.edges[i].child == child && s.edges[i].issuer == issuer {
+			return s.edges[i].ok
+		}
+	}
+	if len(s.edges) >= maxSignatures {
+		s.spent = true
+		return false
+	}
+	ok := issuer.Key != nil &&
+		issuer.Key.VerifyCertificate(child.algorithm, child.X509.RawTBSCertificate, child.signature) == nil
+	s.edges = append(s.edges, edge{child, issuer, ok})
+	return ok
+}
+
+func (s *search) leafStands() bool {
+	for i := range leafChecks {
+		if leafChecks[i].judge(s, 0, s.path[0]) != "" {
+			return false
+		}
+	}
+	return true
+}
+
+// issuerStands judges c as the next on the path.
+func (s *search) issuerStands(c *Certificate) bool {
+	for i := range issuerChecks {
+		if issuerChecks[i].judge(s, s.n, c) != "" {
+			return false
+		}
+	}
+	return true
+}
