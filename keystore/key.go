@@ -1,0 +1,140 @@
+package keystore
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"golang.org/x/crypto/cryptobyte"
+	der "golang.org/x/crypto/cryptobyte/asn1"
+
+	"github.com/mutual-tls/mutual/identity"
+)
+
+var (
+	errEncrypted = errors.New(`it is encrypted, and nothing here prompts for a passphrase; decrypt it once with "openssl pkey -in FILE -out FILE.plain" (mode 0600)`)
+	errOpenSSH   = errors.New(`it is in OpenSSH's format; convert a copy with "ssh-keygen -p -m PKCS8 -f FILE"`)
+	errDSA       = errors.New("it is a DSA key, which TLS 1.3 does not know; make an ECDSA key (openssl ecparam -name prime256v1 -genkey -noout)")
+	errKind      = errors.New("expected ECDSA on P-256, P-384 or P-521, Ed25519, or RSA")
+)
+
+func parseKey(block *pem.Block) (crypto.Signer, error) {
+	if strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED") {
+		return nil, errEncrypted
+	}
+	switch block.Type {
+	case "ENCRYPTED PRIVATE KEY":
+		return nil, errEncrypted
+	case "OPENSSH PRIVATE KEY":
+		return nil, errOpenSSH
+	case "DSA PRIVATE KEY":
+		return nil, errDSA
+	case "RSA PRIVATE KEY":
+		k, err := x509.ParsePKCS1PrivateKey(block.Bytes)
+		return k, broken("PKCS #1", err)
+	case "EC PRIVATE KEY":
+		k, err := x509.ParseECPrivateKey(block.Bytes)
+		if err != nil {
+			return nil, broken("SEC 1", err)
+		}
+		return usable(k)
+	}
+	inner, isPSS, err := readPSS(block.Bytes)
+	if err != nil {
+		return nil, err
+	}
+	if isPSS {
+		k, err := x509.ParsePKCS1PrivateKey(inner)
+		if err != nil {
+			return nil, broken("PKCS #8 with id-RSASSA-PSS", err)
+		}
+		return &pssKey{k}, nil
+	}
+	k, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, broken("PKCS #8", err)
+	}
+	return usable(k)
+}
+
+// broken words a library's error about a key without the library's details: they
+// could quote the key.
+func broken(format string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("it does not parse as %s; the file is damaged, or its kind of key is not supported (%w)", format, errKind)
+}
+
+func usable(key any) (crypto.Signer, error) {
+	switch k := key.(type) {
+	case *rsa.PrivateKey:
+		return k, nil
+	case ed25519.PrivateKey:
+		return k, nil
+	case *ecdsa.PrivateKey:
+		switch k.Curve {
+		case elliptic.P256(), elliptic.P384(), elliptic.P521():
+			return k, nil
+		}
+		return nil, fmt.Errorf("it is on the curve %s; %w", identity.Quote(k.Curve.Params().Name), errKind)
+	}
+	return nil, fmt.Errorf("it can't sign; %w", errKind)
+}
+
+// oidPSS is id-RSASSA-PSS (RFC 4055, section 1.2), the bytes of its DER contents.
+const oidPSS = "\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a"
+
+// readPSS looks whether a PKCS #8 key (RFC 5208, RFC 5958) has the OID
+// id-RSASSA-PSS, and then takes out the RSAPrivateKey in it. The algorithm's
+// parameters stand in the certificate, too, and that is where they are obeyed.
+func readPSS(b []byte) (inner []byte, isPSS bool, err error) {
+	in := cryptobyte.String(b)
+	var info, algorithm, oid, key cryptobyte.String
+	var version int
+	if !in.ReadASN1(&info, der.SEQUENCE) || !in.Empty() || !info.ReadASN1Integer(&version) ||
+		!info.ReadASN1(&algorithm, der.SEQUENCE) || !info.ReadASN1(&key, der.OCTET_STRING) ||
+		!algorithm.ReadASN1(&oid, der.OBJECT_IDENTIFIER) {
+		return nil, false, broken("PKCS #8", errKind)
+	}
+	return key, string(oid) == oidPSS, nil
+}
+
+// pssKey signs with RSASSA-PSS and says so.
+type pssKey struct{ key *rsa.PrivateKey }
+
+func (k *pssKey) Public() crypto.PublicKey { return k.key.Public() }
+
+// RSAPSS says that the key has the OID id-RSASSA-PSS.
+func (k *pssKey) RSAPSS() bool { return true }
+
+func (k *pssKey) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	if _, ok := opts.(*rsa.PSSOptions); !ok {
+		return nil, errors.New("an id-RSASSA-PSS key signs with RSASSA-PSS only (RFC 4055, section 1.2)")
+	}
+	return k.key.Sign(rand, digest, opts)
+}
+
+// withOID makes an RSA signer go by the OID in its certificate, which is what
+// peers see: the same numbers may be wrapped either way on disk.
+func withOID(key crypto.Signer, pss bool) crypto.Signer {
+	switch k := key.(type) {
+	case *rsa.PrivateKey:
+		if pss {
+			return &pssKey{k}
+		}
+	case *pssKey:
+		if !pss {
+			return k.key
+		}
+	}
+	return key
+}
