@@ -107,7 +107,7 @@ func (e *ParseError) Unwrap() error { return e.Err }
 // A block that is not a certificate is an error, and so is a file with none.
 func ParsePEM(b []byte) ([]*Certificate, error) {
 	var out []*Certificate
-	rest := b
+	rest := bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")) // a byte order mark
 	for n := 1; ; n++ {
 		var block *pem.Block
 		block, rest = pem.Decode(rest)

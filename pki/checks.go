@@ -161,13 +161,11 @@ func wordsUsages(s *search, i int, c *Certificate) (string, string) {
 	if judgeUsages(s, i, c) == "" {
 		return expected, found
 	}
-	switch who := "for "; {
+	switch {
 	case s.q.Purpose == ForClient && c.usages == usageServer:
-		who += "servers only, shown by a client"
-		return expected, found + ": " + who
+		found += ": for servers only, shown by a client"
 	case s.q.Purpose == ForServer && c.usages == usageClient:
-		who += "clients only, shown by a server"
-		return expected, found + ": " + who
+		found += ": for clients only, shown by a server"
 	}
 	return expected, found
 }
@@ -351,6 +349,9 @@ func (c *Certificate) usagesWords() string {
 		}
 	}
 	if out == nil {
+		if len(c.X509.ExtKeyUsage)+len(c.X509.UnknownExtKeyUsage) == 0 {
+			return "an extended key usage that lists none"
+		}
 		return "extended key usages of other kinds"
 	}
 	return "extended key usage " + strings.Join(out, ", ")

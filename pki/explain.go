@@ -180,7 +180,7 @@ func (s *search) anchorsWords() string {
 	for i, c := range a {
 		labels[i] = c.Label()
 	}
-	return plural(len(a), "anchor", "anchors") + " " + strings.Join(labels, ", ")
+	return "the anchors (" + strings.Join(labels, ", ") + ")"
 }
 
 // describe writes down every check of the path as it stands, and what else was
@@ -289,8 +289,19 @@ func (s *search) mend(k *Check, c *Certificate) string {
 		return fmt.Sprintf("compare the clocks: this machine's says %s", stamp(s.q.At))
 	case code.UnknownAuthority, code.MissingIntermediate:
 		return s.mendIssuer(role, k, c)
+	case code.AuthorityAsLeaf:
+		for i, d := range s.q.Chain[1:] {
+			if d.issuedBy(c) {
+				return fmt.Sprintf("put the leaf first in the %s's certificate file: certificate %d seems to be it", role, i+2)
+			}
+		}
 	case code.WrongName:
-		if names := c.Names(); len(names) > 0 {
+		switch names := c.Names(); {
+		case s.name.Kind() == identity.URI && len(c.URIs) > 1:
+			return "issue it with one URI alone: a certificate with several has no SPIFFE ID"
+		case s.name.Kind() == identity.IP && slices.Contains(c.DNS, s.name.String()):
+			return fmt.Sprintf("the address is written as a DNS name: issue it as an address (openssl: -addext subjectAltName=IP:%s)", s.name)
+		case len(names) > 0:
 			return fmt.Sprintf("issued for %s, asked for %s: ask for a name that it has, or issue it with the name that is asked for",
 				identity.Quote(names[0]), identity.Quote(s.name.String()))
 		}
