@@ -4,8 +4,8 @@
 //
 // A primitive comes from the standard library, except where
 // github.com/cloudflare/circl was measured to be faster (see x25519_amd64.go and
-// mlkem.go); the tests compare each against the other and run the Wycheproof
-// vectors over both.
+// mlkem.go, and the benchmarks); the tests compare each against the other, and those in
+// the module beside this one run the Wycheproof vectors.
 //
 // Whatever a peer sends is checked for its length before anything is computed,
 // and for being a usable key before anything is believed.

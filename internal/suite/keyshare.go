@@ -104,15 +104,18 @@ func Respond(g GroupID, rand io.Reader, clientShare []byte) (share, secret []byt
 	point, ciphertext := p.split(share, p.kem.ciphertextLen())
 	curveSecret, kemSecret := p.split(secret, p.kem.secretLen())
 
-	var own curveKey
-	defer own.destroy()
-	if err := own.generate(p.curve, rand, point); err != nil {
+	own := new(struct { // one allocation, as in kemKey
+		curve curveKey
+		seed  [32]byte
+	})
+	defer own.curve.destroy()
+	if err := own.curve.generate(p.curve, rand, point); err != nil {
 		return nil, nil, err
 	}
-	if err := own.agree(curveSecret, peerPoint); err != nil {
+	if err := own.curve.agree(curveSecret, peerPoint); err != nil {
 		return nil, nil, fmt.Errorf("%v: %w", g, err)
 	}
-	if err := p.kem.encapsulate(rand, ciphertext, kemSecret, peerKey); err != nil {
+	if err := p.kem.encapsulate(rand, &own.seed, ciphertext, kemSecret, peerKey); err != nil {
 		clear(secret)
 		return nil, nil, fmt.Errorf("%v: %w", g, err)
 	}

@@ -48,14 +48,14 @@ func (k kem) secretLen() int {
 }
 
 // encapsulate writes a ciphertext and its secret for a key of the right length.
-// Unpack makes the modulus check of FIPS 203, section 7.2: an encoded
+// seed is scratch space, on the heap already (see kemKey). Unpack makes the modulus check of FIPS 203, section 7.2: an encoded
 // coefficient of q or more is refused.
-func (k kem) encapsulate(rand io.Reader, ciphertext, secret, key []byte) error {
+func (k kem) encapsulate(rand io.Reader, seed *[32]byte, ciphertext, secret, key []byte) error {
 	if k == noKEM {
 		return nil
 	}
-	var seed [32]byte // the m of FIPS 203, algorithm 20
 	defer clear(seed[:])
+	// The m of FIPS 203, algorithm 20.
 	if _, err := io.ReadFull(rand, seed[:]); err != nil {
 		return fmt.Errorf("read randomness for an ML-KEM encapsulation: %w", err)
 	}
@@ -80,6 +80,10 @@ func (k kem) encapsulate(rand io.Reader, ciphertext, secret, key []byte) error {
 type kemKey struct {
 	k768  *mlkem768.PrivateKey
 	k1024 *mlkem1024.PrivateKey
+
+	// The seed is used within generate only. It is here because what is read
+	// through an io.Reader is allocated, and this is allocated anyway.
+	seed [64]byte // d and z of FIPS 203, algorithm 19
 }
 
 // generate draws a key from rand and writes its encapsulation key.
@@ -87,18 +91,17 @@ func (k *kemKey) generate(kind kem, rand io.Reader, public []byte) error {
 	if kind == noKEM {
 		return nil
 	}
-	var seed [64]byte // d and z of FIPS 203, algorithm 19
-	defer clear(seed[:])
-	if _, err := io.ReadFull(rand, seed[:]); err != nil {
+	defer clear(k.seed[:])
+	if _, err := io.ReadFull(rand, k.seed[:]); err != nil {
 		return fmt.Errorf("read randomness for an ML-KEM key: %w", err)
 	}
 	switch kind {
 	case kem768:
-		pk, sk := mlkem768.NewKeyFromSeed(seed[:])
+		pk, sk := mlkem768.NewKeyFromSeed(k.seed[:])
 		pk.Pack(public)
 		k.k768 = sk
 	case kem1024:
-		pk, sk := mlkem1024.NewKeyFromSeed(seed[:])
+		pk, sk := mlkem1024.NewKeyFromSeed(k.seed[:])
 		pk.Pack(public)
 		k.k1024 = sk
 	}

@@ -133,15 +133,15 @@ func parseRSA(b []byte) (*rsa.PublicKey, error) {
 	}
 	// A bound on the bytes first: numbers cost by their length.
 	if len(seq) > maxRSABits/8+32 {
-		return nil, fmt.Errorf("the RSA key is longer than %d bits", maxRSABits)
+		return nil, fmt.Errorf("the RSA key has %d bytes, more than one of %d bits needs", len(seq), maxRSABits)
 	}
 	if !seq.ReadASN1Integer(n) || !seq.ReadASN1Integer(&e) || !seq.Empty() {
 		return nil, fmt.Errorf("%w: an RSA key is a modulus and an exponent below 2^31", errSPKI)
 	}
-	pub := &rsa.PublicKey{N: n, E: int(e)}
-	if e > maxRSAExponent {
+	if e < 0 || e > maxRSAExponent { // before it becomes an int, which may be shorter
 		return nil, fmt.Errorf("the RSA key's exponent is %d, expected an odd number from 3 to 2^31-1", e)
 	}
+	pub := &rsa.PublicKey{N: n, E: int(e)}
 	if err := checkRSA(pub); err != nil {
 		return nil, err
 	}
@@ -219,15 +219,19 @@ func publicOf(key crypto.Signer) (PublicKey, error) {
 	return PublicKey{}, fmt.Errorf("a private key of type %T is none of ECDSA, Ed25519 and RSA", key)
 }
 
-// dotted prints the contents of an object identifier for an error.
+// dotted prints the contents of an object identifier for an error. A peer may
+// have sent anything: what is long is cut, and what overflows prints as it may.
 func dotted(oid []byte) string {
 	const shown = 32
+	if len(oid) == 0 {
+		return "(empty)"
+	}
 	if len(oid) > shown {
 		return fmt.Sprintf("%q...", oid[:shown])
 	}
 	var out []byte
 	var v uint64
-	for i, b := range oid {
+	for _, b := range oid {
 		v = v<<7 | uint64(b&0x7f)
 		if b&0x80 != 0 {
 			continue
@@ -239,7 +243,6 @@ func dotted(oid []byte) string {
 			out = fmt.Appendf(out, ".%d", v)
 		}
 		v = 0
-		_ = i
 	}
 	return string(out)
 }

@@ -51,6 +51,9 @@ func (k *PublicKey) Fits(s Scheme) bool {
 // roomForPSS is the bound of RFC 8017, section 9.1.1, step 3, for a salt as long
 // as the hash. It keeps SHA-512 from keys of 1024 bits.
 func roomForPSS(pub *rsa.PublicKey, h crypto.Hash) bool {
+	if pub.N == nil {
+		return false
+	}
 	emLen := (pub.N.BitLen() - 1 + 7) / 8
 	return emLen >= 2*h.Size()+2
 }

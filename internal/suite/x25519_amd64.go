@@ -1,3 +1,5 @@
+//go:build !purego
+
 package suite
 
 import circl "github.com/cloudflare/circl/dh/x25519"
