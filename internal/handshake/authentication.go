@@ -1,0 +1,172 @@
+package handshake
+
+import (
+	"crypto/subtle"
+
+	"github.com/mutual-tls/mutual/internal/alert"
+	"github.com/mutual-tls/mutual/internal/code"
+	"github.com/mutual-tls/mutual/internal/message"
+	"github.com/mutual-tls/mutual/internal/observe"
+	"github.com/mutual-tls/mutual/internal/schedule"
+	"github.com/mutual-tls/mutual/internal/suite"
+)
+
+// What both ends do in the same way to prove who they are (RFC 8446, section
+// 4.4): Certificate, CertificateVerify, Finished.
+
+const (
+	serverContext = "TLS 1.3, server CertificateVerify"
+	clientContext = "TLS 1.3, client CertificateVerify"
+	signedPrefix  = 64 // octets of 0x20 before the context
+)
+
+// signedContent is what a CertificateVerify of side signs (RFC 8446, section
+// 4.4.3).
+func signedContent(side observe.Side, transcript []byte) []byte {
+	context := clientContext
+	if side == observe.Server {
+		context = serverContext
+	}
+	b := make([]byte, signedPrefix, signedPrefix+len(context)+1+len(transcript))
+	for i := range b {
+		b[i] = ' '
+	}
+	b = append(b, context...)
+	b = append(b, 0)
+	return append(b, transcript...)
+}
+
+// takeCertificate takes the peer's chain, which must not be empty, and the key
+// of its leaf.
+func (c *core) takeCertificate(m *message.Certificate) error {
+	total := 0
+	for _, e := range m.Entries {
+		total += len(e.Data)
+		// What may stand beside a certificate is what we asked for, and we asked
+		// for nothing (RFC 8446, section 4.4.2).
+		for _, x := range e.Extensions {
+			return c.misbehaved(alert.UnsupportedExtension, code.UnsupportedExtension,
+				"a certificate came with the extension %s, which was not asked for", x.Type)
+		}
+	}
+	copied := make([]byte, 0, total)
+	c.chain = make([][]byte, len(m.Entries))
+	for i, e := range m.Entries {
+		start := len(copied)
+		copied = append(copied, e.Data...)
+		c.chain[i] = copied[start:len(copied):len(copied)]
+	}
+	leaf, err := suite.CertificateKey(c.chain[0])
+	if err != nil {
+		return &Failure{Alert: alert.BadCertificate, Code: code.Malformed, Fault: PeerMisbehaved, At: c.at,
+			Reason: "the peer's certificate does not parse: " + err.Error(), Err: err}
+	}
+	if len(leaf.Schemes()) == 0 {
+		return &Failure{Alert: alert.UnsupportedCertificate, Code: code.UnsupportedKey, Fault: PeerIncompatible, At: c.at,
+			Reason: "the peer's certificate has a key of a kind that can't sign in TLS 1.3"}
+	}
+	c.leaf = leaf
+	return nil
+}
+
+// takeCertificateVerify checks that the peer holds the key of its leaf. The
+// transcript must end with the peer's Certificate.
+func (c *core) takeCertificateVerify(msg []byte) error {
+	var m message.CertificateVerify
+	if err := m.Parse(msg); err != nil {
+		return c.parsed(err)
+	}
+	if !has(c.cfg.Schemes, m.Scheme) {
+		return c.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the peer signed with %s, which was not offered", m.Scheme)
+	}
+	if !c.leaf.Fits(m.Scheme) {
+		return c.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the peer signed with %s, which does not fit the key of its certificate", m.Scheme)
+	}
+	if err := c.leaf.Verify(m.Scheme, signedContent(c.peer(), c.transcript()), m.Signature); err != nil {
+		return &Failure{Alert: alert.DecryptError, Code: code.BadHandshakeProof, Fault: PeerMisbehaved, At: c.at,
+			Reason: "the peer did not prove that it holds the key of its certificate: the signature is wrong", Err: err}
+	}
+	c.result.Scheme = m.Scheme
+	c.agreed("scheme", m.Scheme.String())
+	return nil
+}
+
+// judge asks for the judgement of the peer, whose key has been proven.
+func (c *core) judge() {
+	c.verify = Op{Kind: VerifyPeer, Chain: c.chain}
+	c.ask(&c.verify, true)
+}
+
+// takeFinished checks the peer's Finished against its base key. The transcript
+// must end just before it.
+func (c *core) takeFinished(base, msg []byte) error {
+	var m message.Finished
+	if err := m.Parse(msg); err != nil {
+		return c.parsed(err)
+	}
+	want := schedule.Finished(c.suite, labels, base, c.transcript())
+	if subtle.ConstantTimeCompare(want, m.VerifyData) != 1 {
+		return c.misbehaved(alert.DecryptError, code.BadFinished, "the peer's Finished is wrong: the two sides did not see the same handshake")
+	}
+	return nil
+}
+
+// makeFinished appends our Finished to b and adds it to the transcript.
+func (c *core) makeFinished(b, base []byte) ([]byte, error) {
+	start := len(b)
+	m := message.Finished{VerifyData: schedule.Finished(c.suite, labels, base, c.transcript())}
+	b, err := m.Append(b)
+	if err != nil {
+		return nil, err
+	}
+	c.add(b[start:])
+	return b, nil
+}
+
+// handshakeKeys derives the handshake traffic secrets from the shared secret,
+// which is zeroed. The transcript must end with ServerHello.
+func (c *core) handshakeKeys(shared []byte) *schedule.Handshake {
+	early := schedule.NewEarly(c.suite, labels, nil)
+	hs := early.Handshake(shared)
+	clear(shared)
+	c.clientSecret, c.serverSecret = hs.Traffic(c.transcript())
+	c.derived(Handshake, observe.Client, "client_handshake_traffic_secret", "the shared secret and the hellos", "CLIENT_HANDSHAKE_TRAFFIC_SECRET", c.clientSecret)
+	c.derived(Handshake, observe.Server, "server_handshake_traffic_secret", "the shared secret and the hellos", "SERVER_HANDSHAKE_TRAFFIC_SECRET", c.serverSecret)
+	return hs
+}
+
+// applicationKeys derives what protects the application. The transcript must
+// end with the server's Finished.
+func (c *core) applicationKeys(hs *schedule.Handshake) (exporter []byte) {
+	c.main = hs.Main()
+	th := c.transcript()
+	c.clientApp, c.serverApp = c.main.Traffic(th)
+	exporter = c.main.Exporter(th)
+	c.derived(Application, observe.Client, "client_application_traffic_secret_0", "the handshake up to the server's Finished", "CLIENT_TRAFFIC_SECRET_0", c.clientApp)
+	c.derived(Application, observe.Server, "server_application_traffic_secret_0", "the handshake up to the server's Finished", "SERVER_TRAFFIC_SECRET_0", c.serverApp)
+	if c.cfg.KeyLog != nil {
+		c.cfg.KeyLog("EXPORTER_SECRET", c.random[:], exporter)
+	}
+	return exporter
+}
+
+// finish ends the handshake. What it no longer needs is zeroed.
+func (c *core) finish(exporter []byte) {
+	clear(c.clientSecret)
+	clear(c.serverSecret)
+	c.main.Destroy()
+	c.main = nil
+	c.result.PeerChain = c.chain
+	st := &Standing{suite: c.suite, exporter: exporter, client: c.side == observe.Client}
+	if st.client {
+		st.read, st.write = c.serverApp, c.clientApp
+	} else {
+		st.read, st.write = c.clientApp, c.serverApp
+	}
+	c.result.Standing = st
+	c.clientApp, c.serverApp = nil, nil
+	c.done = true
+	c.expecting = "application data"
+	c.emit(Event{Kind: Done})
+	c.sees(observe.Event{Kind: observe.Done, From: c.side})
+}

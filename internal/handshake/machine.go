@@ -1,0 +1,254 @@
+package handshake
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/mutual-tls/mutual/internal/alert"
+	"github.com/mutual-tls/mutual/internal/code"
+	"github.com/mutual-tls/mutual/internal/observe"
+	"github.com/mutual-tls/mutual/internal/suite"
+)
+
+// Machine is one end of one handshake. It is not safe for concurrent use.
+//
+// An error is a *Failure. It ends the handshake: the caller sends its alert
+// under the keys in force, and every later call gives the same error.
+type Machine interface {
+	// Message takes one whole handshake message, header included, that arrived
+	// at level. It is valid only during the call: what the machine keeps, it
+	// copies. While the machine waits for a blocking operation, the message is
+	// queued, within a limit.
+	Message(level Level, msg []byte) error
+	// Next is the next event, in order; false when there is none for now.
+	Next() (Event, bool)
+	// Resolve gives the answer to an operation that Next told of, once.
+	Resolve(op *Op, answer Answer) error
+	// Waiting says whether an unanswered operation stops the machine: nothing
+	// that arrives now can be used before it is answered.
+	Waiting() bool
+	// Expecting names the message that is waited for.
+	Expecting() string
+	// Result is what came of it, nil before Done.
+	Result() *Result
+	// Shown is the credential that we have shown so far, or nil.
+	Shown() *Credential
+	// Discard zeroes what is secret and still held. After it the machine
+	// refuses everything.
+	Discard()
+}
+
+// Level is the protection under which handshake bytes travel.
+type Level = observe.Level
+
+// The levels of TLS 1.3.
+const (
+	Initial     = observe.Initial
+	Early       = observe.Early
+	Handshake   = observe.Handshake
+	Application = observe.Application
+)
+
+// EventKind says what a machine wants.
+type EventKind uint8
+
+// What a machine can want.
+const (
+	// Send: Bytes, whole messages, are to be sent at Level. Sends in a row at one
+	// level may share a record.
+	Send EventKind = iota + 1
+	// ChangeCipherSpec: where records are used, the compatibility record of RFC
+	// 8446, appendix D.4, is to be sent now.
+	ChangeCipherSpec
+	// Keys: what travels in Direction from here on is protected by Secret, a
+	// traffic secret of Suite, at Level. No byte of an older level may wait
+	// unread in that direction.
+	Keys
+	// SkipEarlyData: the client sends early data that is not accepted; records
+	// that do not open are to be dropped, within a limit, until one does.
+	SkipEarlyData
+	// Ask: Op is to be carried out and resolved.
+	Ask
+	// Done: the handshake is over, Result is there, and the machine can be let go.
+	Done
+)
+
+// Direction is a direction of traffic, seen from this end.
+type Direction uint8
+
+// The directions.
+const (
+	Read Direction = iota + 1
+	Write
+)
+
+// Event is one thing that a machine wants. Bytes stay valid as long as the
+// machine; Secret is the machine's, and valid until the next call.
+type Event struct {
+	Kind      EventKind
+	Level     Level
+	Direction Direction
+	Bytes     []byte
+	Suite     *suite.Suite
+	Secret    []byte
+	Op        *Op
+}
+
+// OpKind names an operation.
+type OpKind uint8
+
+// The operations.
+const (
+	// SelectCertificate asks which certificate to show. Resolved with a
+	// Credential; nil shows none, which only a client may.
+	SelectCertificate OpKind = iota + 1
+	// Sign asks for a signature over Op.Input with Op.Credential by Op.Scheme.
+	Sign
+	// VerifyPeer asks for a judgement of Op.Chain, whose key has been proven.
+	// An answer without an error admits the peer.
+	VerifyPeer
+)
+
+// String is the operation's name.
+func (k OpKind) String() string {
+	switch k {
+	case SelectCertificate:
+		return "SelectCertificate"
+	case Sign:
+		return "Sign"
+	case VerifyPeer:
+		return "VerifyPeer"
+	}
+	return "unknown"
+}
+
+// Op is an operation that the machine needs and does not do itself. It stays
+// valid until it is resolved.
+type Op struct {
+	Kind OpKind
+
+	// For SelectCertificate: what the peer said of what it takes.
+	ServerName  string
+	Schemes     []suite.Scheme
+	Authorities [][]byte
+	ALPN        []string
+
+	// For Sign.
+	Credential *Credential
+	Scheme     suite.Scheme
+	Input      []byte
+
+	// For VerifyPeer: leaf first, in DER. The receiver may keep it.
+	Chain [][]byte
+
+	pending bool
+}
+
+// Answer resolves an operation. Where Err is not nil the operation failed: Alert
+// goes on the wire, and Fault and Code tell our own side whose failure it is;
+// left zero they are internal_error, Misuse and the code of a broken operation.
+type Answer struct {
+	Credential *Credential
+	Signature  []byte
+	Err        error
+	Alert      alert.Alert
+	Fault      Fault
+	Code       code.Code
+}
+
+// Credential is a certificate chain that can be shown. It is immutable.
+type Credential struct {
+	// Wire is the whole Certificate message with an empty context.
+	Wire []byte
+	// Schemes are those that its key can sign with, by preference.
+	Schemes []suite.Scheme
+	// Value is whatever the owner needs to find the key again.
+	Value any
+}
+
+// Fault is whose failure it is.
+type Fault uint8
+
+// The faults; mtls.Fault tells the same to the outside.
+const (
+	OurPolicy Fault = iota + 1
+	PeerMisbehaved
+	PeerIncompatible
+	Misuse
+)
+
+// Failure ends a handshake.
+type Failure struct {
+	// Alert goes to the peer.
+	Alert alert.Alert
+	Code  code.Code
+	Fault Fault
+	// At is the message at which it happened.
+	At string
+	// Reason is a sentence without a full stop.
+	Reason string
+	// Err is the error underneath, if there is one.
+	Err error
+}
+
+// Error is where and why.
+func (f *Failure) Error() string {
+	return fmt.Sprintf("%s: %s (%s)", f.At, f.Reason, f.Alert)
+}
+
+// Unwrap is the error underneath.
+func (f *Failure) Unwrap() error { return f.Err }
+
+// ClientAuth is what a server asks of its clients.
+type ClientAuth uint8
+
+// What a server can ask.
+const (
+	NoClientCertificate ClientAuth = iota
+	RequestClientCertificate
+	RequireClientCertificate
+)
+
+// Config is what one end is set to. It is shared by all its handshakes and never
+// changes.
+type Config struct {
+	Suites  []suite.ID
+	Groups  []suite.GroupID
+	Schemes []suite.Scheme
+	// CertificateSchemes are what we take in the signatures of certificates
+	// (signature_algorithms_cert).
+	CertificateSchemes []suite.Scheme
+	ALPN               []string
+	Random             io.Reader
+	Observer           observe.Observer
+	// KeyLog, if not nil, is given every traffic secret with its label in the NSS
+	// key log format. The secret is valid only during the call.
+	KeyLog func(label string, clientRandom, secret []byte)
+
+	// KeyShares is how many key shares a client sends at first: 1 or 2.
+	KeyShares int
+
+	// ClientAuth is what a server asks of its clients; Authorities are the DER
+	// names that it hints at.
+	ClientAuth  ClientAuth
+	Authorities func() [][]byte
+}
+
+// Result is what a handshake came to.
+type Result struct {
+	Suite *suite.Suite
+	Group suite.GroupID
+	// Scheme is the one that the peer signed with; 0 where it showed nothing.
+	Scheme     suite.Scheme
+	ALPN       string
+	ServerName string
+	Retried    bool
+	// Asked is whether the server asked the client for a certificate.
+	Asked bool
+	// PeerChain is what the peer showed, and proved the key of; nil for none.
+	PeerChain [][]byte
+	// Local is what we showed; nil for none.
+	Local *Credential
+	// Standing is what goes on after the handshake.
+	Standing *Standing
+}

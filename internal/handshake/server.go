@@ -1,0 +1,508 @@
+package handshake
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"slices"
+
+	"github.com/mutual-tls/mutual/internal/alert"
+	"github.com/mutual-tls/mutual/internal/code"
+	"github.com/mutual-tls/mutual/internal/message"
+	"github.com/mutual-tls/mutual/internal/observe"
+	"github.com/mutual-tls/mutual/internal/schedule"
+	"github.com/mutual-tls/mutual/internal/suite"
+)
+
+// Server is the server's machine (RFC 8446, appendix A.2).
+type Server struct {
+	core
+	state serverState
+
+	hello     message.ClientHello
+	first     []byte // the first ClientHello, where a HelloRetryRequest was sent
+	retryWith suite.GroupID
+	sessionID []byte
+	early     *schedule.Handshake
+
+	choose   Op
+	sign     Op
+	schemes  []suite.Scheme // the client's
+	scheme   suite.Scheme
+	exporter []byte
+}
+
+// serverState takes one message and gives the next state. A nil state without
+// an error means that the message is not expected here.
+type serverState func(*Server, message.Type, []byte) (serverState, error)
+
+// NewServer is a server that waits for a ClientHello.
+func NewServer(cfg *Config) *Server {
+	s := &Server{}
+	s.init(cfg, observe.Server)
+	s.state, _ = s.expect("ClientHello", (*Server).waitClientHello)
+	return s
+}
+
+// Message takes one whole handshake message.
+func (s *Server) Message(level Level, msg []byte) error {
+	if s.failure != nil {
+		return s.failure
+	}
+	if s.waiting {
+		return s.fail(s.enqueue(level, msg))
+	}
+	return s.fail(s.step(level, msg))
+}
+
+func (s *Server) step(level Level, msg []byte) error {
+	t := message.Type(msg[0])
+	s.at = t.String()
+	if s.state == nil || level != s.level {
+		return s.unexpected(t)
+	}
+	next, err := s.state(s, t, msg)
+	if err != nil {
+		return err
+	}
+	if next == nil && !s.done {
+		return s.unexpected(t)
+	}
+	s.state = next
+	return nil
+}
+
+// Resolve takes the answer to an operation.
+func (s *Server) Resolve(op *Op, a Answer) error {
+	if err := s.resolvable(op); err != nil {
+		return err
+	}
+	if a.Err != nil {
+		return s.fail(s.failed(op, a))
+	}
+	s.waiting = false
+	var err error
+	switch op.Kind {
+	case SelectCertificate:
+		err = s.answer(a.Credential)
+	case Sign:
+		err = s.complete(a.Signature)
+	case VerifyPeer: // admitted: its Finished follows
+	}
+	for err == nil {
+		q, ok := s.dequeue()
+		if !ok {
+			break
+		}
+		err = s.step(q.level, q.msg)
+	}
+	return s.fail(err)
+}
+
+// Discard zeroes what is secret and still held.
+func (s *Server) Discard() {
+	clear(s.exporter)
+	s.core.Discard()
+}
+
+func (s *Server) expect(name string, st serverState) (serverState, error) {
+	s.expecting = name
+	return st, nil
+}
+
+func (s *Server) waitClientHello(t message.Type, msg []byte) (serverState, error) {
+	if t != message.TypeClientHello {
+		return nil, nil
+	}
+	if err := s.hello.Parse(msg); err != nil {
+		return nil, s.parsed(err)
+	}
+	s.received(Initial, msg)
+	if err := s.checkClientHello(); err != nil {
+		return nil, err
+	}
+	h := &s.hello
+	s.random = h.Random
+	if len(h.SessionID) > 0 {
+		s.sessionID = append([]byte(nil), h.SessionID...)
+	}
+	if s.suite == nil {
+		chosen, ok := s.chooseSuite(h.CipherSuites)
+		if !ok {
+			return nil, s.incompatible(alert.HandshakeFailure, code.NoCommonSuite, "the client and we have no cipher suite in common")
+		}
+		s.begin(chosen)
+	}
+	group, ok := pick(s.cfg.Groups, h.Groups)
+	if !ok {
+		return nil, s.incompatible(alert.HandshakeFailure, code.NoCommonGroup, "the client and we have no key exchange group in common")
+	}
+	i := slices.IndexFunc(h.KeyShares, func(k message.KeyShare) bool { return k.Group == group })
+	if i < 0 {
+		return s.askAgain(group, msg)
+	}
+	return s.takeClientHello(&h.KeyShares[i], msg)
+}
+
+// checkClientHello checks what does not depend on what we would choose.
+func (s *Server) checkClientHello() error {
+	h := &s.hello
+	if !has(h.Versions, versionTLS13) {
+		best := h.LegacyVersion
+		if len(h.Versions) > 0 {
+			best = 0
+		}
+		for _, v := range h.Versions {
+			if v <= versionTLS12 {
+				best = max(best, v)
+			}
+		}
+		return &Failure{Alert: alert.ProtocolVersion, Code: code.NoCommonVersion, Fault: PeerIncompatible, At: s.at,
+			Reason: "the client speaks " + versionName(best) + " at most, and we speak TLS 1.3"}
+	}
+	if !bytes.Equal(h.Compression, nullCompression) {
+		return s.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the client offers compression: there is none in TLS 1.3")
+	}
+	if h.PSK != nil && len(h.PSKModes) == 0 {
+		return s.misbehaved(alert.MissingExtension, code.MissingExtension, "the client offers a pre-shared key without psk_key_exchange_modes")
+	}
+	if h.EarlyData && h.PSK == nil {
+		return s.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the client offers early data without a pre-shared key")
+	}
+	// RFC 8446, section 9.2. A client that only resumes may leave them out, and
+	// we do not resume.
+	if len(h.Schemes) == 0 {
+		return s.misbehaved(alert.MissingExtension, code.MissingExtension, "the client sent no signature_algorithms")
+	}
+	if len(h.Groups) == 0 {
+		return s.misbehaved(alert.MissingExtension, code.MissingExtension, "the client sent no supported_groups")
+	}
+	if !h.HasKeyShares {
+		return s.misbehaved(alert.MissingExtension, code.MissingExtension, "the client sent no key_share")
+	}
+	// RFC 8446, section 4.2.8: key shares come from supported_groups, in their
+	// order, each group once.
+	from := 0
+	for _, k := range h.KeyShares {
+		i := slices.Index(h.Groups[from:], k.Group)
+		if i < 0 {
+			return s.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the client's key share in %s is not among its supported_groups, or not in their order", k.Group)
+		}
+		from += i + 1
+	}
+	return s.checkRetried()
+}
+
+// checkRetried holds a second ClientHello against the first (RFC 8446, section
+// 4.1.2): what we chose by must not have changed.
+func (s *Server) checkRetried() error {
+	if s.first == nil {
+		return nil
+	}
+	var old message.ClientHello
+	if err := old.Parse(s.first); err != nil {
+		return s.misuse(code.Internal, err)
+	}
+	h := &s.hello
+	same := old.LegacyVersion == h.LegacyVersion && old.Random == h.Random && bytes.Equal(old.SessionID, h.SessionID) &&
+		slices.Equal(old.CipherSuites, h.CipherSuites) && bytes.Equal(old.Compression, h.Compression) &&
+		old.ServerName == h.ServerName && slices.Equal(old.Versions, h.Versions) && slices.Equal(old.Groups, h.Groups) &&
+		slices.Equal(old.Schemes, h.Schemes) && slices.Equal(old.CertSchemes, h.CertSchemes) && slices.Equal(old.ALPN, h.ALPN) &&
+		slices.EqualFunc(old.Authorities, h.Authorities, bytes.Equal)
+	if !same {
+		return s.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the client changed its hello after a HelloRetryRequest in more than what was asked")
+	}
+	if h.EarlyData {
+		return s.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the client offers early data after a HelloRetryRequest")
+	}
+	if h.Cookie != nil {
+		return s.misbehaved(alert.UnsupportedExtension, code.UnsupportedExtension, "the client sent a cookie, and we gave it none")
+	}
+	if len(h.KeyShares) != 1 || h.KeyShares[0].Group != s.retryWith {
+		return s.misbehaved(alert.IllegalParameter, code.IllegalParameter, "after a HelloRetryRequest exactly one key share in %s was expected", s.retryWith)
+	}
+	return nil
+}
+
+// chooseSuite takes our first suite that the client has too; but where its first
+// is ChaCha20-Poly1305, it says that its processor has no AES, and we have both.
+func (s *Server) chooseSuite(theirs []suite.ID) (*suite.Suite, bool) {
+	if len(theirs) > 0 && theirs[0] == suite.ChaCha20Poly1305SHA256 && has(s.cfg.Suites, theirs[0]) {
+		return suite.ByID(theirs[0]), true
+	}
+	id, ok := pick(s.cfg.Suites, theirs)
+	if !ok {
+		return nil, false
+	}
+	return suite.ByID(id), true
+}
+
+// askAgain sends a HelloRetryRequest.
+func (s *Server) askAgain(group suite.GroupID, msg []byte) (serverState, error) {
+	if s.first != nil {
+		return nil, s.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the client's second hello has no key share in %s", group)
+	}
+	s.first = append([]byte(nil), msg...)
+	s.retryWith = group
+	s.result.Retried = true
+	s.add(msg)
+	first := append([]byte(nil), s.transcript()...)
+	s.hash = s.suite.NewHash()
+	s.add(message.MessageHash(first))
+	m := message.ServerHello{
+		LegacyVersion: versionTLS12, Random: message.RetryRandom, SessionID: s.sessionID,
+		CipherSuite: s.suite.ID, Version: versionTLS13, RetryGroup: group,
+	}
+	b, err := m.Append(make([]byte, 0, 128))
+	if err != nil {
+		return nil, s.misuse(code.Internal, err)
+	}
+	s.add(b)
+	s.send(Initial, b)
+	s.compatibility()
+	if s.hello.EarlyData {
+		s.emit(Event{Kind: SkipEarlyData})
+	}
+	s.agreed("retry group", group.String())
+	return s.expect("ClientHello", (*Server).waitClientHello)
+}
+
+// compatibility sends the ChangeCipherSpec of a server, after its first message,
+// to a client that asked for the disguise (RFC 8446, appendix D.4).
+func (s *Server) compatibility() {
+	if len(s.sessionID) > 0 {
+		s.emit(Event{Kind: ChangeCipherSpec})
+	}
+}
+
+func (s *Server) takeClientHello(share *message.KeyShare, msg []byte) (serverState, error) {
+	h := &s.hello
+	if len(s.cfg.ALPN) > 0 && len(h.ALPN) > 0 {
+		p, ok := pick(s.cfg.ALPN, h.ALPN)
+		if !ok {
+			return nil, s.incompatible(alert.NoApplicationProtocol, code.NoCommonALPN, "the client offers %q, and we speak %q", cut(h.ALPN), s.cfg.ALPN)
+		}
+		s.result.ALPN = p
+	}
+	s.result.ServerName = h.ServerName
+	s.result.Group = share.Group
+	s.schemes = h.Schemes
+	s.add(msg)
+	public, shared, err := suite.Respond(share.Group, s.cfg.Random, share.Data)
+	if err != nil {
+		return nil, s.agreementFailed(err)
+	}
+	m := message.ServerHello{
+		LegacyVersion: versionTLS12, SessionID: s.sessionID, CipherSuite: s.suite.ID, Version: versionTLS13,
+		KeyShare: message.KeyShare{Group: share.Group, Data: public}, HasKeyShare: true,
+	}
+	if _, err := io.ReadFull(s.cfg.Random, m.Random[:]); err != nil {
+		return nil, s.misuse(code.Internal, errors.New("the random source failed"))
+	}
+	b, err := m.Append(make([]byte, 0, 512+len(public)))
+	if err != nil {
+		return nil, s.misuse(code.Internal, err)
+	}
+	s.agreed("version", versionName(versionTLS13))
+	s.agreed("suite", s.suite.ID.String())
+	s.agreed("group", s.result.Group.String())
+	if s.result.ServerName != "" {
+		s.agreed("server name", s.result.ServerName)
+	}
+	s.add(b)
+	s.send(Initial, b)
+	if !s.result.Retried {
+		s.compatibility()
+	}
+	s.early = s.handshakeKeys(shared)
+	if err := s.keys(Handshake, Write, s.serverSecret); err != nil {
+		return nil, err
+	}
+	if err := s.keys(Handshake, Read, s.clientSecret); err != nil {
+		return nil, err
+	}
+	if h.EarlyData {
+		s.emit(Event{Kind: SkipEarlyData})
+	}
+	if err := s.sendEncryptedExtensions(b[len(b):]); err != nil {
+		return nil, err
+	}
+	s.choose = Op{Kind: SelectCertificate, ServerName: h.ServerName, Schemes: h.Schemes, ALPN: h.ALPN}
+	for _, a := range h.Authorities { // they lie in msg
+		s.choose.Authorities = append(s.choose.Authorities, bytes.Clone(a))
+	}
+	s.ask(&s.choose, true)
+	return s.afterFlight()
+}
+
+// cut keeps a list of the peer's short enough for a sentence.
+func cut(list []string) []string {
+	const most = 8
+	if len(list) > most {
+		return list[:most]
+	}
+	return list
+}
+
+// sendEncryptedExtensions sends EncryptedExtensions and, where we ask for a
+// certificate, the CertificateRequest.
+func (s *Server) sendEncryptedExtensions(space []byte) error {
+	ee := message.EncryptedExtensions{ALPN: s.result.ALPN}
+	b, err := ee.Append(space)
+	if err != nil {
+		return s.misuse(code.Internal, err)
+	}
+	s.add(b)
+	s.send(Handshake, b)
+	if s.result.ALPN != "" {
+		s.agreed("alpn", s.result.ALPN)
+	}
+	if s.cfg.ClientAuth == NoClientCertificate {
+		return nil
+	}
+	s.result.Asked = true
+	cr := message.CertificateRequest{Schemes: s.cfg.Schemes, CertSchemes: s.cfg.CertificateSchemes}
+	if s.cfg.Authorities != nil {
+		cr.Authorities = s.cfg.Authorities()
+	}
+	b, err = cr.Append(b[len(b):])
+	if err != nil {
+		return s.misuse(code.Misconfigured, err)
+	}
+	s.add(b)
+	s.send(Handshake, b)
+	return nil
+}
+
+// afterFlight is the state that follows our flight. Messages that come before
+// the flight is out are queued: an operation is pending until then.
+func (s *Server) afterFlight() (serverState, error) {
+	if s.cfg.ClientAuth == NoClientCertificate {
+		return s.expect("Finished", (*Server).waitFinished)
+	}
+	return s.expect("Certificate", (*Server).waitCert)
+}
+
+// answer shows the certificate that was selected.
+func (s *Server) answer(cred *Credential) error {
+	s.at = "Certificate"
+	if cred == nil {
+		return s.incompatible(alert.HandshakeFailure, code.NoFittingCertificate, "none of our certificates fits what the client verifies")
+	}
+	scheme, ok := s.chooseScheme(cred, s.schemes)
+	if !ok {
+		return s.incompatible(alert.HandshakeFailure, code.NoCommonScheme, "the client verifies no signature that our certificate's key can make")
+	}
+	s.scheme = scheme
+	s.result.Local = cred
+	s.add(cred.Wire)
+	s.send(Handshake, cred.Wire)
+	s.at = "CertificateVerify"
+	s.sign = Op{Kind: Sign, Credential: cred, Scheme: scheme, Input: signedContent(s.side, s.transcript())}
+	s.ask(&s.sign, true)
+	return nil
+}
+
+// complete sends CertificateVerify and Finished, and goes over to our
+// application keys.
+func (s *Server) complete(signature []byte) error {
+	m := message.CertificateVerify{Scheme: s.scheme, Signature: signature}
+	b, err := m.Append(make([]byte, 0, 512))
+	if err != nil {
+		return s.misuse(code.Internal, err)
+	}
+	s.add(b)
+	s.send(Handshake, b)
+	if b, err = s.makeFinished(b[len(b):], s.serverSecret); err != nil {
+		return s.misuse(code.Internal, err)
+	}
+	s.send(Handshake, b)
+	s.exporter = s.applicationKeys(s.early)
+	s.early = nil
+	return s.keys(Application, Write, s.serverApp)
+}
+
+func (s *Server) waitCert(t message.Type, msg []byte) (serverState, error) {
+	if t != message.TypeCertificate {
+		return nil, nil
+	}
+	var m message.Certificate
+	if err := m.Parse(msg); err != nil {
+		return nil, s.parsed(err)
+	}
+	if len(m.Context) != 0 {
+		return nil, s.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the context of the client's Certificate is not that of our request")
+	}
+	s.received(Handshake, msg)
+	if len(m.Entries) == 0 {
+		if s.cfg.ClientAuth == RequireClientCertificate {
+			return nil, &Failure{Alert: alert.CertificateRequired, Code: code.CertificateRequired, Fault: OurPolicy, At: s.at,
+				Reason: "the client showed no certificate, and one is required"}
+		}
+		s.add(msg)
+		return s.expect("Finished", (*Server).waitFinished)
+	}
+	if err := s.takeCertificate(&m); err != nil {
+		return nil, err
+	}
+	s.add(msg)
+	return s.expect("CertificateVerify", (*Server).waitCV)
+}
+
+func (s *Server) waitCV(t message.Type, msg []byte) (serverState, error) {
+	if t != message.TypeCertificateVerify {
+		return nil, nil
+	}
+	if err := s.takeCertificateVerify(msg); err != nil {
+		return nil, err
+	}
+	s.received(Handshake, msg)
+	s.add(msg)
+	s.judge()
+	return s.expect("Finished", (*Server).waitFinished)
+}
+
+func (s *Server) waitFinished(t message.Type, msg []byte) (serverState, error) {
+	if t != message.TypeFinished {
+		return nil, nil
+	}
+	if err := s.takeFinished(s.clientSecret, msg); err != nil {
+		return nil, err
+	}
+	s.received(Handshake, msg)
+	s.add(msg)
+	if err := s.keys(Application, Read, s.clientApp); err != nil {
+		return nil, err
+	}
+	if err := s.admit(); err != nil {
+		return nil, err
+	}
+	exporter := s.exporter
+	s.exporter = nil
+	s.finish(exporter)
+	return nil, nil
+}
+
+// admit sends a NewSessionTicket to a client that was asked for a certificate:
+// it is how a client of TLS 1.3 learns that it was let in. A lifetime of 0 says
+// that there is nothing to resume (RFC 8446, section 4.6.1).
+func (s *Server) admit() error {
+	if s.cfg.ClientAuth == NoClientCertificate {
+		return nil
+	}
+	var r [4 + 16]byte
+	if _, err := io.ReadFull(s.cfg.Random, r[:]); err != nil {
+		return s.misuse(code.Internal, errors.New("the random source failed"))
+	}
+	m := message.NewSessionTicket{
+		AgeAdd: uint32(r[0])<<24 | uint32(r[1])<<16 | uint32(r[2])<<8 | uint32(r[3]),
+		Nonce:  []byte{0},
+		Ticket: r[4:],
+	}
+	b, err := m.Append(make([]byte, 0, 64))
+	if err != nil {
+		return s.misuse(code.Internal, err)
+	}
+	s.send(Application, b)
+	return nil
+}

@@ -1,0 +1,388 @@
+// Package stream is TLS 1.3 over a byte stream: it composes a handshake machine
+// with the record layer (RFC 8446, section 5). It does no I/O: bytes from the
+// wire go into Receive, bytes for the wire come out of Output and Seal.
+//
+// Before Done one goroutine drives it. After Done it has two halves that two
+// goroutines may use at once: Receive on one side; Seal, Rekey and Alert on the
+// other.
+package stream
+
+import (
+	"io"
+	"sync/atomic"
+
+	"github.com/mutual-tls/mutual/internal/alert"
+	"github.com/mutual-tls/mutual/internal/code"
+	"github.com/mutual-tls/mutual/internal/handshake"
+	"github.com/mutual-tls/mutual/internal/message"
+	"github.com/mutual-tls/mutual/internal/record"
+	"github.com/mutual-tls/mutual/internal/schedule"
+)
+
+const (
+	// maxRow is how many messages that are no progress may come in a row once
+	// the handshake is over (KeyUpdate, NewSessionTicket, empty records): each
+	// costs us work and the peer next to nothing. RFC 9846 advises a limit;
+	// BoringSSL and rustls stop at 32.
+	maxRow = 32
+	// maxEmpty is how many records without any content are taken in a row
+	// during the handshake, the compatibility record included.
+	maxEmpty = 16
+	// maxWarnings is how many user_canceled alerts are taken; one makes sense.
+	maxWarnings = 4
+	// maxSkipped bounds the early data that is dropped unread. A client sends at
+	// most what a ticket allowed it, and none of ours allows any.
+	maxSkipped = 64 << 10
+	// rekeyMargin is how many records before the AEAD's limit the keys are
+	// changed, so that alerts and the KeyUpdate itself still fit.
+	rekeyMargin = 8
+)
+
+const labels = schedule.TLS
+
+// Stream is one end of one connection.
+type Stream struct {
+	machine  handshake.Machine // nil after the handshake
+	standing *handshake.Standing
+	result   *handshake.Result
+	ops      []*handshake.Op
+
+	in  in
+	out out
+
+	// owed is set by the reading half when the peer asked for a KeyUpdate, and
+	// taken by the writing half before its next application data. However often
+	// the peer asks, one answer is pending at most.
+	owed atomic.Bool
+}
+
+// in is the reading half.
+type in struct {
+	opener   record.Opener
+	level    handshake.Level
+	partial  []byte // an unfinished handshake message
+	changed  bool   // the keys changed while a message was worked on
+	opened   bool   // a record was opened under keys
+	first    bool   // a first record came
+	skipping bool
+	skipped  int
+	row      int
+	warnings int
+	admitted bool
+	err      error
+	server   bool
+	begun    bool // a ClientHello was sent, or came
+}
+
+// out is the writing half.
+type out struct {
+	sealer     record.Sealer
+	plain      []byte // handshake bytes that wait for a record
+	level      handshake.Level
+	wire       []byte
+	rekeyAfter uint64
+}
+
+// PeerAlert is a fatal alert that the peer sent.
+type PeerAlert struct {
+	Alert alert.Alert
+	// At says where we stood when it came.
+	At string
+	// Clear is true where it came without protection, so that anybody on the
+	// way may have sent it.
+	Clear bool
+}
+
+// Error names the alert.
+func (a *PeerAlert) Error() string { return "the peer sent the alert " + a.Alert.String() }
+
+// Drive makes a zero Stream drive m. rekeyAfter, if not 0, lowers the number of
+// records that are sent under one key.
+func (s *Stream) Drive(m handshake.Machine, server bool, rekeyAfter uint64) {
+	s.machine = m
+	s.in.server = server
+	s.out.sealer.InitialClientHello = !server
+	s.out.rekeyAfter = rekeyAfter
+}
+
+// Start sends a client's first flight: c is the machine that Drive was given.
+func (s *Stream) Start(c *handshake.Client) error {
+	s.in.begun = true
+	if err := c.Start(); err != nil {
+		return s.stop(err)
+	}
+	return s.stop(s.pump())
+}
+
+// Done says whether the handshake is over.
+func (s *Stream) Done() bool { return s.machine == nil }
+
+// Result is what the handshake came to, nil before Done.
+func (s *Stream) Result() *handshake.Result { return s.result }
+
+// Standing is what goes on after the handshake, nil before Done.
+func (s *Stream) Standing() *handshake.Standing { return s.standing }
+
+// Admitted says, on a client's side, whether the server has sent what it can
+// only send after it judged our certificate. It belongs to the reading half.
+func (s *Stream) Admitted() bool { return s.in.admitted }
+
+// Expecting names what is waited for.
+func (s *Stream) Expecting() string {
+	if s.machine == nil {
+		return "application data"
+	}
+	return s.machine.Expecting()
+}
+
+// Op is the next operation to be answered, nil if there is none.
+func (s *Stream) Op() *handshake.Op {
+	if len(s.ops) == 0 {
+		return nil
+	}
+	op := s.ops[0]
+	s.ops = s.ops[1:]
+	return op
+}
+
+// Pending says whether Op has one to give.
+func (s *Stream) Pending() bool { return len(s.ops) > 0 }
+
+// Resolve answers an operation that Op gave.
+func (s *Stream) Resolve(op *handshake.Op, a handshake.Answer) error {
+	if s.machine == nil {
+		return io.ErrClosedPipe
+	}
+	if err := s.machine.Resolve(op, a); err != nil {
+		return s.stop(err)
+	}
+	return s.stop(s.pump())
+}
+
+// stop makes an error of the reading half stay.
+func (s *Stream) stop(err error) error {
+	if err != nil && s.in.err == nil {
+		s.in.err = err
+		if s.machine != nil {
+			_ = s.pumpOutput() // what was made before it failed still goes out
+			s.machine.Discard()
+		}
+	}
+	return s.in.err
+}
+
+// pump carries out what the machine wants.
+func (s *Stream) pump() error {
+	for s.machine != nil {
+		e, ok := s.machine.Next()
+		if !ok {
+			return nil
+		}
+		switch e.Kind {
+		case handshake.Ask:
+			s.ops = append(s.ops, e.Op)
+		case handshake.SkipEarlyData:
+			s.in.skipping = true
+		case handshake.Keys:
+			if e.Direction == handshake.Write {
+				if err := s.writeKeys(e); err != nil {
+					return err
+				}
+				continue
+			}
+			if len(s.in.partial) > 0 {
+				return failure(alert.UnexpectedMessage, code.UnexpectedMessage, s.machine.Expecting(),
+					"a part of a handshake message came before the keys that it belongs to changed")
+			}
+			if err := s.in.opener.Set(e.Suite, labels, e.Secret); err != nil {
+				return ours(err)
+			}
+			s.in.level, s.in.changed, s.in.opened, s.in.skipping = e.Level, true, false, false
+		case handshake.Done:
+			s.result = s.machine.Result()
+			s.standing = s.result.Standing
+			s.machine.Discard()
+			s.machine = nil
+			s.in.row, s.in.skipping = 0, false
+		default:
+			s.output(e)
+		}
+	}
+	return nil
+}
+
+// pumpOutput takes only what is to be sent from a machine that has failed.
+func (s *Stream) pumpOutput() error {
+	for {
+		e, ok := s.machine.Next()
+		if !ok {
+			return nil
+		}
+		switch {
+		case e.Kind == handshake.Keys && e.Direction == handshake.Write:
+			if err := s.writeKeys(e); err != nil {
+				return err
+			}
+		case e.Kind == handshake.Send || e.Kind == handshake.ChangeCipherSpec:
+			s.output(e)
+		}
+	}
+}
+
+func (s *Stream) writeKeys(e handshake.Event) error {
+	s.flush()
+	if err := s.out.sealer.Set(e.Suite, labels, e.Secret); err != nil {
+		return ours(err)
+	}
+	s.out.level = e.Level
+	return nil
+}
+
+func (s *Stream) output(e handshake.Event) {
+	switch e.Kind {
+	case handshake.Send:
+		if s.out.plain == nil {
+			s.out.plain = e.Bytes[:len(e.Bytes):len(e.Bytes)]
+			return
+		}
+		s.out.plain = append(s.out.plain, e.Bytes...)
+	case handshake.ChangeCipherSpec:
+		s.flush()
+		s.out.wire = append(s.out.wire, byte(record.ChangeCipherSpec), 3, 3, 0, 1, 1)
+	}
+}
+
+// flush seals the handshake bytes that wait: messages in a row share records.
+func (s *Stream) flush() {
+	for b := s.out.plain; len(b) > 0; {
+		n := min(len(b), record.MaxPlaintext)
+		s.out.wire = s.out.sealer.Seal(s.out.wire, record.Handshake, b[:n], 0)
+		s.out.sealer.InitialClientHello = false
+		b = b[n:]
+	}
+	s.out.plain = nil
+}
+
+// Output is what is ready for the wire; it is valid until the next call of
+// anything but Sent, which says that it was written.
+func (s *Stream) Output() []byte {
+	s.flush()
+	return s.out.wire
+}
+
+// Sent says that Output was written.
+func (s *Stream) Sent() { s.out.wire = s.out.wire[:0] }
+
+// DiscardRead and DiscardWrite forget the keys of a half, which is not to be used
+// any more; DiscardWrite forgets the exporter secret too. Discard forgets all,
+// before Done or after.
+func (s *Stream) DiscardRead() {
+	if s.in.err == nil {
+		s.in.err = io.ErrClosedPipe
+	}
+	s.in.opener.Destroy()
+	if s.standing != nil {
+		s.standing.DiscardRead()
+	}
+}
+
+// DiscardWrite forgets the keys of the writing half.
+func (s *Stream) DiscardWrite() {
+	s.out.sealer.Destroy()
+	if s.standing != nil {
+		s.standing.DiscardWrite()
+		s.standing.DiscardExporter()
+	}
+}
+
+// Discard forgets all keys.
+func (s *Stream) Discard() {
+	if s.machine != nil {
+		s.machine.Discard()
+	}
+	s.DiscardRead()
+	s.DiscardWrite()
+}
+
+// ShownCertificate is the credential that we showed, or nil.
+func (s *Stream) ShownCertificate() *handshake.Credential {
+	if s.result != nil {
+		return s.result.Local
+	}
+	return s.machine.Shown()
+}
+
+// Finish gives up what only the handshake needs.
+func (s *Stream) Finish() { s.out.wire, s.out.plain, s.ops = nil, nil, nil }
+
+func failure(a alert.Alert, k code.Code, at, reason string) *handshake.Failure {
+	return &handshake.Failure{Alert: a, Code: k, Fault: handshake.PeerMisbehaved, At: at, Reason: reason}
+}
+
+func ours(err error) *handshake.Failure {
+	return &handshake.Failure{Alert: alert.InternalError, Code: code.Internal, Fault: handshake.Misuse, At: "keys", Reason: err.Error(), Err: err}
+}
+
+// Seal appends data to dst in as few records as hold it, under new keys where
+// they are due. It belongs to the writing half.
+func (s *Stream) Seal(dst, data []byte) ([]byte, error) {
+	var err error
+	for {
+		if dst, err = s.maintain(dst); err != nil {
+			return dst, err
+		}
+		n := min(len(data), record.MaxPlaintext)
+		dst = s.out.sealer.Seal(dst, record.ApplicationData, data[:n], 0)
+		data = data[n:]
+		if len(data) == 0 {
+			return dst, nil
+		}
+	}
+}
+
+// MaxSealed is the most bytes that Seal appends for n bytes of data.
+func MaxSealed(n int) int {
+	records := (n + record.MaxPlaintext - 1) / record.MaxPlaintext
+	return n + (max(records, 1)+1)*(record.Overhead+keyUpdateLen)
+}
+
+const keyUpdateLen = message.HeaderLen + 1
+
+// maintain changes the keys where the peer asked for it, and before the AEAD's
+// limit (RFC 8446, sections 4.6.3 and 5.5).
+func (s *Stream) maintain(dst []byte) ([]byte, error) {
+	if s.owed.Load() {
+		s.owed.Store(false)
+		return s.Rekey(dst, false)
+	}
+	if s.out.sealer.Remaining() <= rekeyMargin || s.out.rekeyAfter != 0 && s.out.sealer.Sequence() >= s.out.rekeyAfter {
+		return s.Rekey(dst, false)
+	}
+	return dst, nil
+}
+
+// Rekey appends a KeyUpdate to dst and goes over to new keys. With ask the peer
+// is to change its keys too. It belongs to the writing half.
+func (s *Stream) Rekey(dst []byte, ask bool) ([]byte, error) {
+	var space [keyUpdateLen]byte
+	b, err := (&message.KeyUpdate{RequestUpdate: ask}).Append(space[:0])
+	if err != nil {
+		return dst, ours(err)
+	}
+	dst = s.out.sealer.Seal(dst, record.Handshake, b, 0)
+	if err := s.out.sealer.Set(s.standing.Suite(), labels, s.standing.NextWrite()); err != nil {
+		return dst, ours(err)
+	}
+	return dst, nil
+}
+
+// Alert appends an alert to dst, under the keys in force. It belongs to the
+// writing half.
+func (s *Stream) Alert(dst []byte, a alert.Alert) []byte {
+	const warning, fatal = 1, 2
+	level := byte(fatal)
+	if a == alert.CloseNotify || a == alert.UserCanceled {
+		level = warning
+	}
+	return s.out.sealer.Seal(dst, record.Alert, []byte{level, byte(a)}, 0)
+}

@@ -1,0 +1,126 @@
+package mtls
+
+import (
+	"crypto/rand"
+	"io"
+	"net"
+	"time"
+
+	"github.com/mutual-tls/mutual/internal/observe"
+)
+
+// Observer sees a handshake as it happens; Event is one thing that it sees. No
+// event carries a secret.
+type (
+	Observer = observe.Observer
+	Event    = observe.Event
+)
+
+// ServerConfig is what a server is. Identity and Clients must be given.
+type ServerConfig struct {
+	// Identity shows who we are.
+	Identity Identity
+	// Clients says what is asked of them: Anonymous, Optional or Required.
+	Clients ClientPolicy
+	// ALPN are the application protocols that we speak, by preference. Empty:
+	// none is ever selected. Not empty, and the client offers none of them: the
+	// handshake ends with no_application_protocol; a client that offers none at
+	// all goes on without.
+	ALPN []string
+	// Refused, if not nil, is told of every connection that Listener refuses.
+	// It is called concurrently.
+	Refused func(remote net.Addr, refusal *Refusal)
+
+	Common
+}
+
+// ClientConfig is what a client is. Servers must be given.
+type ClientConfig struct {
+	// Identity shows who we are to a server that asks; nil shows nothing.
+	Identity Identity
+	// Servers judges the server: Authorities, SystemTrust, Pin, AnyOf, AllOf, Allow.
+	Servers Verifier
+	// ALPN are the application protocols that we offer, by preference.
+	ALPN []string
+	// KeyShares is how many key shares to send at first, 1 or 2; 0 is 2 where the
+	// first group is a hybrid (its classical half costs little and saves a
+	// round trip), else 1.
+	KeyShares int
+
+	Common
+}
+
+// Common is what both roles may set. The zero value is right for nearly all.
+type Common struct {
+	// Suites, Groups and Schemes, by preference; nil is all that we have, ordered
+	// by what the processor accelerates.
+	Suites  []Suite
+	Groups  []Group
+	Schemes []Scheme
+	// Limits bounds what a peer may cost us; nil is DefaultLimits.
+	Limits *Limits
+	// Observer sees every handshake; nil sees none.
+	Observer Observer
+	// KeyLog is given the secrets of every connection in the NSS key log format,
+	// which lets whoever reads it decrypt everything. For debugging alone.
+	KeyLog io.Writer
+	// Clock is the time to judge by; nil is time.Now. It is called concurrently.
+	Clock func() time.Time
+	// Random is the source of every key; nil is crypto/rand. It must be safe for
+	// concurrent use, and is for tests alone.
+	Random io.Reader
+}
+
+// Limits bounds what a peer may cost. What a protocol limit needs no setting for
+// is a constant of the engine.
+type Limits struct {
+	// HandshakeTime is how long a handshake may take, from the first byte to the
+	// last. Default 10 s.
+	HandshakeTime time.Duration
+	// Handshakes is how many may be under way at once in a Listener. Default 1024.
+	Handshakes int
+	// Grace is how long a connection may outlive the end of the certificate that
+	// admitted its peer: its Context ends at once, the connection is cut after
+	// Grace. Default 30 s; negative is none.
+	Grace time.Duration
+	// RekeyAfter is how many records are sent under one key, if that is less
+	// than what the cipher suite allows. 0: what the suite allows.
+	RekeyAfter uint64
+}
+
+// DefaultLimits are the limits where none are given.
+func DefaultLimits() Limits {
+	return Limits{HandshakeTime: 10 * time.Second, Handshakes: 1024, Grace: 30 * time.Second}
+}
+
+func (c *Common) limits() Limits {
+	l := DefaultLimits()
+	if c.Limits == nil {
+		return l
+	}
+	if c.Limits.HandshakeTime > 0 {
+		l.HandshakeTime = c.Limits.HandshakeTime
+	}
+	if c.Limits.Handshakes > 0 {
+		l.Handshakes = c.Limits.Handshakes
+	}
+	if c.Limits.Grace != 0 {
+		l.Grace = max(c.Limits.Grace, 0)
+	}
+	l.RekeyAfter = c.Limits.RekeyAfter
+	return l
+}
+
+func (c *Common) clock() func() time.Time {
+	if c.Clock != nil {
+		return c.Clock
+	}
+	return time.Now
+}
+
+func (c *Common) random() io.Reader {
+	if c.Random != nil {
+		return c.Random
+	}
+	return rand.Reader
+}

@@ -1,0 +1,255 @@
+package mtls
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/mutual-tls/mutual/internal/handshake"
+	"github.com/mutual-tls/mutual/internal/live"
+	"github.com/mutual-tls/mutual/internal/suite"
+)
+
+// endpoint is what a Server and a Client have in common. It never changes.
+type endpoint struct {
+	role     Role
+	identity Identity // nil: a client that shows nothing
+	verifier Verifier // of the peer; nil: a server that asks for nothing
+	hs       handshake.Config
+	limits   Limits
+	clock    func() time.Time
+	standing *live.Set
+}
+
+func newEndpoint(role Role, identity Identity, verifier Verifier, alpn []string, c *Common) (*endpoint, error) {
+	e := &endpoint{role: role, identity: identity, verifier: verifier, limits: c.limits(), clock: c.clock()}
+	e.standing = live.NewSet(e.clock)
+	e.hs = handshake.Config{
+		Suites: suite.Suites(), Groups: suite.Groups(), Schemes: suite.Schemes(),
+		CertificateSchemes: suite.CertificateSchemes(), ALPN: slices.Clone(alpn),
+		Random: c.random(), Observer: c.Observer,
+	}
+	if err := choose(&e.hs.Suites, c.Suites, "cipher suite"); err != nil {
+		return nil, err
+	}
+	if err := choose(&e.hs.Groups, c.Groups, "key exchange group"); err != nil {
+		return nil, err
+	}
+	if err := choose(&e.hs.Schemes, c.Schemes, "signature scheme"); err != nil {
+		return nil, err
+	}
+	for i, p := range alpn {
+		if len(p) == 0 || len(p) > 255 {
+			return nil, fmt.Errorf("the ALPN protocol %q has %d bytes; it must have 1 to 255", p, len(p))
+		}
+		if slices.Contains(alpn[:i], p) {
+			return nil, fmt.Errorf("the ALPN protocol %q is given twice", p)
+		}
+	}
+	if c.KeyLog != nil {
+		e.hs.KeyLog = (&keyLog{w: c.KeyLog}).write
+	}
+	return e, nil
+}
+
+// choose takes wanted, where it is given, as a choice among what there is.
+func choose[T interface {
+	comparable
+	fmt.Stringer
+}](all *[]T, wanted []T, what string) error {
+	if wanted == nil {
+		return nil
+	}
+	if len(wanted) == 0 {
+		return fmt.Errorf("no %s is left to choose: give at least one, or nil for all", what)
+	}
+	for i, w := range wanted {
+		if !slices.Contains(*all, w) {
+			return fmt.Errorf("the %s %s is not one that we have", what, w)
+		}
+		if slices.Contains(wanted[:i], w) {
+			return fmt.Errorf("the %s %s is given twice", what, w)
+		}
+	}
+	*all = slices.Clone(wanted)
+	return nil
+}
+
+// keyLog writes secrets in the NSS key log format, a line at a time.
+type keyLog struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (k *keyLog) write(label string, clientRandom, secret []byte) {
+	line := fmt.Appendf(nil, "%s %x %x\n", label, clientRandom, secret)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	_, _ = k.w.Write(line) // a log that can't be written must not stop the handshake
+	clear(line)
+}
+
+// recheck judges every standing connection again.
+func (e *endpoint) recheck(ctx context.Context) {
+	var wait sync.WaitGroup
+	gate := make(chan struct{}, 16) // verdicts are computation: a few at a time
+	for _, m := range e.standing.Members() {
+		c, ok := m.(*Conn)
+		if !ok {
+			continue
+		}
+		gate <- struct{}{}
+		wait.Go(func() {
+			defer func() { <-gate }()
+			c.recheck(ctx)
+		})
+	}
+	wait.Wait()
+}
+
+// Server accepts connections. It is immutable and safe for concurrent use.
+type Server struct {
+	*endpoint
+	refused func(net.Addr, *Refusal)
+}
+
+// NewServer checks cfg whole. What it refers to must not change afterwards.
+func NewServer(cfg ServerConfig) (*Server, error) {
+	if cfg.Identity == nil {
+		return nil, errors.New("a server needs an Identity: give it a certificate and its key")
+	}
+	var auth handshake.ClientAuth
+	switch cfg.Clients.mode {
+	case clientsAnonymous:
+	case clientsOptional:
+		auth = handshake.RequestClientCertificate
+	case clientsRequired:
+		auth = handshake.RequireClientCertificate
+	default:
+		return nil, errors.New("ServerConfig.Clients is not set: say Anonymous(), Optional(verifier) or Required(verifier)")
+	}
+	if auth != handshake.NoClientCertificate {
+		if cfg.Clients.verifier == nil {
+			return nil, errors.New("clients can't be verified without a Verifier: without authorities there is no start")
+		}
+		if err := checkVerifier(cfg.Clients.verifier, RoleClient); err != nil {
+			return nil, err
+		}
+	}
+	e, err := newEndpoint(RoleServer, cfg.Identity, cfg.Clients.verifier, cfg.ALPN, &cfg.Common)
+	if err != nil {
+		return nil, err
+	}
+	e.hs.ClientAuth = auth
+	if h, ok := cfg.Clients.verifier.(hinter); ok {
+		e.hs.Authorities = h.hints
+	}
+	return &Server{endpoint: e, refused: cfg.Refused}, nil
+}
+
+// Accept carries out the handshake over transport, judges the client, and
+// answers with a connection whose peer is what the ClientPolicy asks for. It
+// takes transport over. Where it fails the error is a *Refusal, the client was
+// sent the alert and given up to a second to read it, and transport is closed.
+func (s *Server) Accept(ctx context.Context, transport net.Conn) (*Conn, error) {
+	c, refusal := s.accept(ctx, transport)
+	if refusal != nil {
+		c.linger()
+		return nil, refusal
+	}
+	return c, nil
+}
+
+func (s *Server) accept(ctx context.Context, transport net.Conn) (*Conn, *Refusal) {
+	return s.handshake(ctx, transport, handshake.NewServer(&s.hs), nil, "")
+}
+
+// Recheck judges every standing connection of this server's again, as after a
+// change of trust or policy. Those that are refused now are told so, and cut.
+func (s *Server) Recheck(ctx context.Context) { s.recheck(ctx) }
+
+// Standing is how many proven connections of this server's stand.
+func (s *Server) Standing() int { return s.standing.Len() }
+
+// Client makes connections. It is immutable and safe for concurrent use.
+type Client struct{ *endpoint }
+
+// NewClient checks cfg whole. What it refers to must not change afterwards.
+func NewClient(cfg ClientConfig) (*Client, error) {
+	if cfg.Servers == nil {
+		return nil, errors.New("ClientConfig.Servers is not set: say how servers are judged: Authorities, SystemTrust, Pin, AnyOf, AllOf")
+	}
+	if err := checkVerifier(cfg.Servers, RoleServer); err != nil {
+		return nil, err
+	}
+	e, err := newEndpoint(RoleClient, cfg.Identity, cfg.Servers, cfg.ALPN, &cfg.Common)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case cfg.KeyShares < 0 || cfg.KeyShares > 2:
+		return nil, fmt.Errorf("KeyShares is %d; one or two are sent, and 0 leaves the choice to us", cfg.KeyShares)
+	case cfg.KeyShares > 0:
+		e.hs.KeyShares = cfg.KeyShares
+	case hybrid(e.hs.Groups[0]):
+		e.hs.KeyShares = 2
+	default:
+		e.hs.KeyShares = 1
+	}
+	return &Client{e}, nil
+}
+
+func hybrid(g Group) bool {
+	return g == suite.X25519MLKEM768 || g == suite.SecP256r1MLKEM768 || g == suite.SecP384r1MLKEM1024
+}
+
+// Dial connects to address, whose host part is the server's name.
+func (c *Client) Dial(ctx context.Context, network, address string) (*Conn, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, refuseMisuse("the address %q is not HOST:PORT; to reach a server by another address than its name use Connect", address)
+	}
+	var d net.Dialer
+	if deadline := time.Now().Add(c.limits.HandshakeTime); d.Deadline.IsZero() {
+		d.Deadline = deadline
+	}
+	transport, err := d.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, refuseDial(address, err)
+	}
+	return c.Connect(ctx, transport, host)
+}
+
+// Connect carries out the handshake over transport with the server that is
+// meant: a DNS name, an IP address, or a SPIFFE ID. It takes transport over.
+// Where it fails the error is a *Refusal, the server was sent the alert, and
+// transport is closed.
+//
+// The server has not judged our certificate yet when Connect returns; Admitted
+// waits for that, and Read and Write tell of a refusal too.
+func (c *Client) Connect(ctx context.Context, transport net.Conn, serverName string) (*Conn, error) {
+	name, sni, err := cleanServerName(serverName)
+	if err != nil {
+		_ = transport.Close()
+		return nil, err
+	}
+	m := handshake.NewClient(&c.hs, sni)
+	conn, refusal := c.handshake(ctx, transport, m, m, name)
+	if refusal != nil {
+		conn.linger()
+		return nil, refusal
+	}
+	return conn, nil
+}
+
+// Recheck judges every standing connection of this client's again, as after a
+// change of trust. Those that are refused now are told so, and cut.
+func (c *Client) Recheck(ctx context.Context) { c.recheck(ctx) }
+
+// Standing is how many connections of this client's stand.
+func (c *Client) Standing() int { return c.standing.Len() }

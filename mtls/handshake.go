@@ -1,0 +1,212 @@
+package mtls
+
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/mutual-tls/mutual/internal/code"
+	"github.com/mutual-tls/mutual/internal/handshake"
+	"github.com/mutual-tls/mutual/internal/observe"
+	"github.com/mutual-tls/mutual/internal/suite"
+)
+
+// past is a deadline that is over: it wakes whoever waits.
+var past = time.Unix(1, 0)
+
+// handshake drives machine over transport to its end. It always gives a Conn;
+// where there is a Refusal, the alert was sent, and whoever called lingers and
+// so closes the transport.
+func (e *endpoint) handshake(ctx context.Context, transport net.Conn, machine handshake.Machine, client *handshake.Client, name string) (*Conn, *Refusal) {
+	c := &Conn{endpoint: e, transport: transport, serverName: name}
+	c.stream.Drive(machine, e.role == RoleServer, e.limits.RekeyAfter)
+	deadline := time.Now().Add(e.limits.HandshakeTime)
+	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
+		deadline = d
+	}
+	_ = transport.SetDeadline(deadline)
+	stop := func() bool { return true }
+	if ctx.Done() != nil {
+		stop = context.AfterFunc(ctx, func() { _ = transport.SetDeadline(past) })
+	}
+	hctx := &handshakeContext{Context: ctx, deadline: deadline}
+	err := c.drive(hctx, client)
+	hctx.release()
+	if !stop() && err == nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return c, c.refuseHandshake(ctx, err)
+	}
+	_ = transport.SetDeadline(time.Time{})
+	c.stand()
+	return c, nil
+}
+
+// drive is the loop of a blocking driver: write what is ready, answer what is
+// asked, read what is missing.
+func (c *Conn) drive(ctx context.Context, client *handshake.Client) error {
+	if client != nil {
+		if err := c.stream.Start(client); err != nil {
+			return err
+		}
+	}
+	for {
+		for op := c.stream.Op(); op != nil; op = c.stream.Op() {
+			if err := c.stream.Resolve(op, c.carryOut(ctx, op)); err != nil {
+				return err
+			}
+		}
+		n, data, err := c.stream.Receive(c.in.buf[c.in.start:c.in.end])
+		c.in.start += n
+		if err != nil {
+			return err
+		}
+		if len(data) > 0 {
+			// Behind the end of the handshake the application began at once.
+			c.in.data = data
+		}
+		if c.stream.Pending() {
+			continue
+		}
+		if err := c.flush(); err != nil {
+			return err
+		}
+		if c.stream.Done() {
+			return nil
+		}
+		if err := c.fill(); err != nil {
+			return err
+		}
+	}
+}
+
+// flush writes what the handshake has ready.
+func (c *Conn) flush() error {
+	b := c.stream.Output()
+	if len(b) == 0 {
+		return nil
+	}
+	_, err := c.transport.Write(b)
+	c.stream.Sent()
+	return err
+}
+
+// carryOut does what the machine asks for.
+func (c *Conn) carryOut(ctx context.Context, op *handshake.Op) handshake.Answer {
+	switch op.Kind {
+	case handshake.SelectCertificate:
+		return c.selectCertificate(ctx, op)
+	case handshake.Sign:
+		cert := op.Credential.Value.(*Certificate)
+		sig, err := suite.Sign(c.hs.Random, cert.key, op.Scheme, op.Input)
+		return handshake.Answer{Signature: sig, Err: err, Code: code.SigningFailed}
+	default:
+		return c.verifyPeer(ctx, op)
+	}
+}
+
+func (c *Conn) selectCertificate(ctx context.Context, op *handshake.Op) handshake.Answer {
+	if c.identity == nil {
+		return handshake.Answer{}
+	}
+	if own, ok := c.identity.(*Certificate); ok {
+		return handshake.Answer{Credential: &own.shown} // it does not need to be asked
+	}
+	cert, err := c.identity.Certificate(ctx, &Ask{
+		Role: c.role, ServerName: op.ServerName, Schemes: op.Schemes,
+		Authorities: op.Authorities, ALPN: op.ALPN, Remote: c.transport.RemoteAddr(),
+	})
+	if err != nil {
+		return handshake.Answer{Err: err, Code: code.NoIdentity}
+	}
+	if cert == nil {
+		return handshake.Answer{}
+	}
+	return handshake.Answer{Credential: &cert.shown}
+}
+
+func (c *Conn) verifyPeer(ctx context.Context, op *handshake.Op) handshake.Answer {
+	c.claim = Claim{
+		Occasion: FullHandshake, Role: c.peerRole(), Chain: op.Chain, ServerName: c.serverName,
+		Now: c.clock(), Remote: c.transport.RemoteAddr(),
+	}
+	verdict, err := c.verifier.Verify(ctx, &c.claim)
+	if verdict = settle(verdict, err); !verdict.OK {
+		c.verdict = verdict
+		c.judged(verdict)
+		fault := handshake.OurPolicy
+		if err != nil {
+			fault = handshake.Misuse
+		}
+		return handshake.Answer{Err: refusedByVerdict{verdict}, Alert: verdict.Alert, Fault: fault, Code: code.Code(verdict.Code)}
+	}
+	c.verdict = verdict
+	c.judged(verdict)
+	return handshake.Answer{}
+}
+
+func (c *Conn) judged(v *Verdict) {
+	if c.hs.Observer != nil {
+		from := observe.Server
+		if c.role == RoleServer {
+			from = observe.Client
+		}
+		c.hs.Observer.Observe(observe.Event{Kind: observe.Judged, From: from, Verdict: v})
+	}
+}
+
+func (c *Conn) peerRole() Role {
+	if c.role == RoleServer {
+		return RoleClient
+	}
+	return RoleServer
+}
+
+// refusedByVerdict is the error of a VerifyPeer that was refused.
+type refusedByVerdict struct{ verdict *Verdict }
+
+func (r refusedByVerdict) Error() string { return r.verdict.Reason }
+
+// handshakeContext is the caller's context with the handshake's deadline. Few
+// identities and verifiers wait for anything, so the timer is made when somebody
+// asks for Done.
+type handshakeContext struct {
+	context.Context
+	deadline time.Time
+	once     sync.Once
+	timed    context.Context
+	cancel   context.CancelFunc
+}
+
+func (h *handshakeContext) Deadline() (time.Time, bool) { return h.deadline, true }
+
+func (h *handshakeContext) Done() <-chan struct{} {
+	h.once.Do(func() { h.timed, h.cancel = context.WithDeadline(h.Context, h.deadline) })
+	return h.timed.Done()
+}
+
+func (h *handshakeContext) Err() error {
+	if err := h.Context.Err(); err != nil {
+		return err
+	}
+	if !time.Now().Before(h.deadline) {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// release stops the timer, if there is one. Whoever still holds the context sees
+// it end, as after any cancellation.
+func (h *handshakeContext) release() {
+	h.once.Do(func() { h.timed, h.cancel = ended, func() {} })
+	h.cancel()
+}
+
+// ended is a context that is over.
+var ended = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()

@@ -1,0 +1,223 @@
+package mtls
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync/atomic"
+
+	"github.com/mutual-tls/mutual/internal/handshake"
+	"github.com/mutual-tls/mutual/internal/message"
+	"github.com/mutual-tls/mutual/internal/suite"
+	"github.com/mutual-tls/mutual/keystore"
+)
+
+// Scheme is a signature scheme (RFC 8446, section 4.2.3), Suite a cipher suite
+// and Group a key exchange group. Their String is the IANA name.
+type (
+	Scheme = suite.Scheme
+	Suite  = suite.ID
+	Group  = suite.GroupID
+)
+
+// Identity is asked for a certificate at each handshake that needs one. A
+// client's may answer nil, nil: it has none that fits. It is called
+// concurrently, and must honour ctx, which ends with the handshake's time.
+type Identity interface {
+	Certificate(ctx context.Context, ask *Ask) (*Certificate, error)
+}
+
+// Role is an end of a connection.
+type Role uint8
+
+// The roles.
+const (
+	RoleServer Role = iota + 1
+	RoleClient
+)
+
+// String is "server" or "client".
+func (r Role) String() string {
+	if r == RoleServer {
+		return "server"
+	}
+	return "client"
+}
+
+// Ask is what is known of the certificate that a handshake needs.
+type Ask struct {
+	// Role is ours: the end that is to show a certificate.
+	Role Role
+	// ServerName is the name that the client asked for (SNI), lower case, or
+	// "" where it named none. On the client's side it is the server's name.
+	ServerName string
+	// Schemes are the signature schemes that the peer verifies, its order.
+	Schemes []Scheme
+	// Authorities are the DER names of the authorities that the peer says it
+	// trusts; empty where it did not say.
+	Authorities [][]byte
+	// ALPN is what the client offered; nil on the client's side.
+	ALPN []string
+	// Remote is the peer's address, nil where the transport has none.
+	Remote net.Addr
+}
+
+// Certificate is a chain and the key of its first certificate. It is immutable
+// and may be used by any number of connections at once.
+type Certificate struct {
+	chain   [][]byte
+	key     crypto.Signer
+	schemes []Scheme
+	issuers [][]byte // DER names of the issuers along the chain
+	// shown is what the handshake shows: the Certificate message is made once.
+	shown handshake.Credential
+}
+
+// MaxChain is the most certificates that are sent or taken in one chain. Real
+// chains have two to four.
+const MaxChain = message.MaxChain
+
+// NewCertificate checks that key belongs to the first certificate of chain
+// (DER, leaf first), and that it is of a kind that TLS 1.3 can sign with.
+func NewCertificate(chain [][]byte, key crypto.Signer) (*Certificate, error) {
+	if len(chain) == 0 {
+		return nil, errors.New("a certificate needs a chain: none was given")
+	}
+	if len(chain) > MaxChain {
+		return nil, fmt.Errorf("the chain has %d certificates; at most %d can be sent", len(chain), MaxChain)
+	}
+	if key == nil {
+		return nil, errors.New("a certificate needs its private key: none was given")
+	}
+	leaf, err := suite.CertificateKey(chain[0])
+	if err != nil {
+		return nil, fmt.Errorf("the first certificate of the chain does not parse: %w", err)
+	}
+	own, err := suite.PublicOf(key)
+	if err != nil {
+		return nil, fmt.Errorf("the private key can't be used: %w", err)
+	}
+	type equaler interface{ Equal(crypto.PublicKey) bool }
+	if e, ok := leaf.Key.(equaler); !ok || !e.Equal(own.Key) {
+		return nil, errors.New("the private key does not belong to the first certificate of the chain; put the leaf first, or give the key that was made with it")
+	}
+	c := &Certificate{chain: chain, key: key, schemes: leaf.Schemes()}
+	if len(c.schemes) == 0 {
+		return nil, errors.New("the key is of a kind that TLS 1.3 can't sign with; use ECDSA P-256, P-384 or P-521, Ed25519, or RSA of 2048 bits or more")
+	}
+	msg := message.Certificate{Entries: make([]message.CertificateEntry, len(chain))}
+	for i, der := range chain {
+		msg.Entries[i].Data = der
+		parsed, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %d of the chain does not parse: %w", i+1, err)
+		}
+		c.issuers = append(c.issuers, parsed.RawIssuer)
+	}
+	wire, err := msg.Append(nil)
+	if err != nil {
+		return nil, fmt.Errorf("the chain can't be sent: %w", err)
+	}
+	c.shown = handshake.Credential{Wire: wire, Schemes: c.schemes, Value: c}
+	return c, nil
+}
+
+// LoadCertificate reads a chain (leaf first) and its key from PEM files.
+func LoadCertificate(certFile, keyFile string) (*Certificate, error) {
+	chain, key, err := keystore.LoadFiles(certFile, keyFile)
+	if err != nil {
+		return nil, err
+	}
+	return NewCertificate(chain, key)
+}
+
+// Chain is the chain, leaf first, in DER. It must not be changed.
+func (c *Certificate) Chain() [][]byte { return c.chain }
+
+// Schemes are the signature schemes that the key can sign with.
+func (c *Certificate) Schemes() []Scheme { return c.schemes }
+
+// Certificate makes a Certificate an Identity that never changes. It is shown to
+// whoever asks, even to a server that names other authorities: whoever gave one
+// certificate meant that one, and "unknown authority" tells both ends more than
+// "no certificate" does.
+func (c *Certificate) Certificate(context.Context, *Ask) (*Certificate, error) { return c, nil }
+
+func (c *Certificate) issuedUnder(authorities [][]byte) bool {
+	for _, issuer := range c.issuers {
+		for _, a := range authorities {
+			if bytes.Equal(a, issuer) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (c *Certificate) canSign(schemes []Scheme) bool {
+	for _, s := range c.schemes {
+		if slices.Contains(schemes, s) {
+			return true
+		}
+	}
+	return false
+}
+
+// Choose is an Identity of several certificates. It answers with the first that
+// can sign with a scheme that the peer verifies and, where the peer names its
+// authorities, stands under one of them. Where none does, a client shows none,
+// and a server shows the first whose scheme fits.
+func Choose(certificates ...*Certificate) Identity { return choice(certificates) }
+
+type choice []*Certificate
+
+func (cs choice) Certificate(_ context.Context, ask *Ask) (*Certificate, error) {
+	var fallback *Certificate
+	for _, c := range cs {
+		if !c.canSign(ask.Schemes) {
+			continue
+		}
+		if len(ask.Authorities) == 0 || c.issuedUnder(ask.Authorities) {
+			return c, nil
+		}
+		if fallback == nil {
+			fallback = c
+		}
+	}
+	if ask.Role == RoleServer {
+		return fallback, nil
+	}
+	return nil, nil
+}
+
+// Swap is an Identity whose certificate can be exchanged while it is in use.
+// What stands keeps the certificate that it was made with; what comes gets the
+// new one.
+type Swap struct{ current atomic.Pointer[Certificate] }
+
+// NewSwap is a Swap that holds c.
+func NewSwap(c *Certificate) *Swap {
+	s := &Swap{}
+	s.current.Store(c)
+	return s
+}
+
+// Set exchanges the certificate.
+func (s *Swap) Set(c *Certificate) { s.current.Store(c) }
+
+// Current is the certificate in use.
+func (s *Swap) Current() *Certificate { return s.current.Load() }
+
+// Certificate answers with the certificate in use.
+func (s *Swap) Certificate(ctx context.Context, ask *Ask) (*Certificate, error) {
+	c := s.current.Load()
+	if c == nil {
+		return nil, errors.New("this identity holds no certificate yet")
+	}
+	return c.Certificate(ctx, ask)
+}
