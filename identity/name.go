@@ -115,6 +115,11 @@ func (n Name) Addr() netip.Addr { return n.addr }
 // IsZero says that there is no name.
 func (n Name) IsZero() bool { return n.kind == 0 }
 
+// MatchDNS says whether pattern, a DNS name as a certificate carries it, stands
+// for n. It is MatchDNS for a name that was parsed already, and false for other
+// kinds of names.
+func (n Name) MatchDNS(pattern string) bool { return n.kind == DNS && matchDNS(pattern, n.text) }
+
 // maxQuoted is how many bytes of a foreign string are shown.
 const maxQuoted = 120
 

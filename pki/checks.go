@@ -257,7 +257,7 @@ func (c *Certificate) standsFor(name identity.Name) bool {
 	switch name.Kind() {
 	case identity.DNS:
 		for _, d := range c.DNS {
-			if identity.MatchDNS(d, name.String()) {
+			if name.MatchDNS(d) {
 				return true
 			}
 		}
@@ -291,31 +291,24 @@ func (c *Certificate) namesWords() string {
 		}
 		return "no subject alternative name"
 	}
-	var b strings.Builder
-	b.WriteString("issued for ")
-	shown := 0
-	add := func(s string) {
-		if shown < maxNames {
-			if shown > 0 {
-				b.WriteString(", ")
-			}
-			b.WriteString(identity.Quote(s))
-		}
-		shown++
+	first := c.firstNames(maxNames)
+	for i, name := range first {
+		first[i] = identity.Quote(name)
 	}
-	for i := 0; i < len(c.DNS) && shown < maxNames; i++ {
-		add(c.DNS[i])
+	words := "issued for " + strings.Join(first, ", ")
+	if n > len(first) {
+		words += fmt.Sprintf(" and %d more", n-len(first))
 	}
-	for i := 0; i < len(c.IPs) && shown < maxNames; i++ {
-		add(c.IPs[i].String())
+	return words
+}
+
+// firstNames are at most n of the certificate's names: a peer may list thousands.
+func (c *Certificate) firstNames(n int) []string {
+	out := append([]string(nil), c.DNS[:min(n, len(c.DNS))]...)
+	for _, ip := range c.IPs[:min(n-len(out), len(c.IPs))] {
+		out = append(out, ip.String())
 	}
-	for i := 0; i < len(c.URIs) && shown < maxNames; i++ {
-		add(c.URIs[i])
-	}
-	if n > shown {
-		fmt.Fprintf(&b, " and %d more", n-shown)
-	}
-	return b.String()
+	return append(out, c.URIs[:min(n-len(out), len(c.URIs))]...)
 }
 
 func (c *Certificate) keyUsageWords() string {

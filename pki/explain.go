@@ -161,7 +161,8 @@ func (s *search) deadEnd(top, forged, other *Certificate) Check {
 // kin says whether an anchor bears the organisation of c's issuer, which is a
 // good sign that only the intermediate between them is missing.
 func (s *search) kin(c *Certificate) bool {
-	for _, o := range c.X509.Issuer.Organization {
+	organizations := c.X509.Issuer.Organization
+	for _, o := range organizations[:min(len(organizations), 2)] {
 		for i, a := range s.q.Anchors.Certificates() {
 			if i < 1000 && len(a.X509.Subject.Organization) > 0 && a.X509.Subject.Organization[0] == o {
 				return true
@@ -296,7 +297,7 @@ func (s *search) mend(k *Check, c *Certificate) string {
 			}
 		}
 	case code.WrongName:
-		switch names := c.Names(); {
+		switch names := c.firstNames(1); {
 		case s.name.Kind() == identity.URI && len(c.URIs) > 1:
 			return "issue it with one URI alone: a certificate with several has no SPIFFE ID"
 		case s.name.Kind() == identity.IP && slices.Contains(c.DNS, s.name.String()):
