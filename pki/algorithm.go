@@ -167,7 +167,7 @@ const (
 	integrityBad  = 2
 )
 
-// intact says whether an anchor is as its authority made it. RFC 5280 asks for no
+// Intact says whether an anchor is as its authority made it. RFC 5280 asks for no
 // signature on an anchor, but a self-signed certificate that was altered after
 // signing is not the one that somebody decided to trust: a flipped bit in its
 // usages or its end would go unseen. So a self-signed anchor has to verify under
@@ -177,7 +177,7 @@ const (
 // itself) cannot be checked so. Such a certificate names its issuer's key, by
 // which it is told from a self-signed one whose issuer field was altered: RFC 5280,
 // section 4.2.1.1, lets only self-signed certificates be without.
-func (c *Certificate) intact() bool {
+func (c *Certificate) Intact() bool {
 	switch c.integrity.state.Load() {
 	case integrityGood:
 		return true

@@ -25,8 +25,7 @@ func (s *search) refuse() *Verdict {
 		t.paths = append(t.paths, s.describe())
 	}
 	slices.SortStableFunc(t.paths, comparePaths)
-	v := &s.verdict
-	*v = Verdict{Paths: t.paths, Link: -1}
+	v := &Verdict{Paths: t.paths, Link: -1}
 	best := &t.paths[0]
 	if fastSpent || s.spent {
 		v.Code = code.Budget
@@ -225,10 +224,16 @@ func (s *search) describe(end ...Check) Path {
 	return p
 }
 
+// anchorCheck tells of the anchor at the end of a path. One that is the leaf as
+// well was compared byte for byte, so that nothing is left to ask.
 func (s *search) anchorCheck(i int, c *Certificate) Check {
 	k := Check{Name: "anchor", Certificate: i, Expected: "an anchor, unaltered", Found: "one of " + s.q.Anchors.String()}
-	if !c.intact() {
-		k.Code, k.Found = code.AlteredAnchor, "an anchor that its own key did not sign as it stands"
+	if i > 0 && !c.Intact() {
+		k.Code = code.AlteredAnchor
+		k.Found = "one that its own key did not sign as it stands"
+		if !c.selfIssued {
+			k.Found = "one issued by " + c.IssuerLabel() + " that does not name its issuer's key"
+		}
 	}
 	return k
 }
@@ -313,6 +318,9 @@ func (s *search) mend(k *Check, c *Certificate) string {
 		want := map[Purpose]string{ForServer: "serverAuth", ForClient: "clientAuth"}[s.q.Purpose]
 		return fmt.Sprintf("issue the %s's certificate with the extended key usage %s", role, want)
 	case code.AlteredAnchor:
+		if !c.selfIssued {
+			return fmt.Sprintf("make the root %s the anchor, or issue this one with an authority key identifier: without, it can't be told from an altered root", c.IssuerLabel())
+		}
 		return "install the authority's certificate anew from a source that you trust"
 	}
 	return ""

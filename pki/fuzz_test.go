@@ -37,7 +37,7 @@ func FuzzParse(f *testing.F) {
 		}
 		c.Names()
 		c.StandsFor("api.internal")
-		c.intact()
+		c.Intact()
 	})
 }
 

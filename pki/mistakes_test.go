@@ -237,6 +237,13 @@ var mistakes = []struct {
 		q.Anchors = NewAnchors(c)
 		return q
 	}},
+	{"intermediate without key identifiers as the anchor", code.AlteredAnchor, -1, func(t *testing.T, s standing) Question {
+		s.inter = s.root.intermediate(t, "Example Issuing 1", without(extAuthorityKeyID))
+		q := s.server(s.inter.leaf(t, "api.internal"))
+		q.Anchors = anchors(s.inter)
+		q.Chain = q.Chain[:1]
+		return q
+	}},
 	{"no anchors configured", code.NoAnchors, -1, func(t *testing.T, s standing) Question {
 		q := s.question()
 		q.Anchors = nil

@@ -125,8 +125,6 @@ type search struct {
 	edges []edge // every signature that was checked, so that none is checked twice
 	few   [6]edge
 	spent bool
-
-	verdict Verdict
 }
 
 type edge struct {
@@ -164,10 +162,7 @@ func (s *search) prepare() *Verdict {
 }
 
 func (s *search) accept() *Verdict {
-	v := &s.verdict
-	v.OK = true
-	v.Link = -1
-	v.Path = append([]*Certificate(nil), s.path[:s.n]...)
+	v := &Verdict{OK: true, Link: -1, Path: append([]*Certificate(nil), s.path[:s.n]...)}
 	for i, c := range v.Path {
 		if end := c.X509.NotAfter; i == 0 || end.Before(v.NotAfter) {
 			v.NotAfter = end
@@ -187,14 +182,14 @@ func (s *search) extend() bool {
 		return false
 	}
 	if s.n == 1 && s.q.Anchors.Contains(top) {
-		return top.intact()
+		return true
 	}
 	if s.n == maxPath {
 		return false
 	}
 	for rank := keyMatches; rank >= keyDiffers; rank-- {
 		for _, c := range s.q.Anchors.named(top) {
-			if s.fits(top, c, rank) && s.step() && s.issuerStands(c) && c.intact() && s.signed(top, c) {
+			if s.fits(top, c, rank) && s.step() && s.issuerStands(c) && c.Intact() && s.signed(top, c) {
 				s.path[s.n] = c
 				s.n++
 				return true
