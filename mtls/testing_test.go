@@ -16,6 +16,8 @@ import (
 	"github.com/mutual-tls/mutual/pki"
 )
 
+var smokeKey *ecdsa.PrivateKey
+
 func smokeChain(t testing.TB) (anchors *pki.Anchors, cert *mtls.Certificate) {
 	t.Helper()
 	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -26,6 +28,7 @@ func smokeChain(t testing.TB) (anchors *pki.Anchors, cert *mtls.Certificate) {
 		t.Fatal(err)
 	}
 	lkey, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	smokeKey = lkey
 	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), DNSNames: []string{"localhost"}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour), KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
 	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, root, &lkey.PublicKey, key)
 	if err != nil {

@@ -214,11 +214,14 @@ func (s *search) extend() bool {
 
 // step takes one step off the budget.
 func (s *search) step() bool {
-	s.steps++
-	if s.steps > maxSteps {
+	if s.steps >= maxSteps {
 		s.spent = true
 	}
-	return !s.spent
+	if s.spent {
+		return false
+	}
+	s.steps++
+	return true
 }
 
 // How a certificate's authority key identifier fits a possible issuer's subject

@@ -323,7 +323,7 @@ func TestAHostileMeshIsGivenUpWithinTheBudget(t *testing.T) {
 	if v.Code != code.Budget {
 		t.Errorf("refused with %s: %s", v.Code, v.Sentence())
 	}
-	if len(s.edges) > maxSignatures || s.steps > maxSteps+1 {
+	if len(s.edges) > maxSignatures || s.steps > maxSteps {
 		t.Errorf("%d signatures, %d steps", len(s.edges), s.steps)
 	}
 	if len(v.Paths) > maxPaths {
@@ -351,6 +351,43 @@ func TestAnchorsByTheHundredWithOneNameStayWithinTheBudget(t *testing.T) {
 	if v := s.refuse(); v.Code != code.Budget || len(s.edges) > maxSignatures {
 		t.Errorf("%s after %d signatures", v.Code, len(s.edges))
 	}
+}
+
+// Few signatures, and many ways to string them together: three certificates for
+// each key of a long line of authorities.
+func TestManyPathsOverFewSignaturesStayWithinTheBudget(t *testing.T) {
+	var shown []*Certificate
+	top := root(t, "Line 0")
+	for i := range 9 {
+		name, key := fmt.Sprint("Line ", i+1), p256()
+		var next *entity
+		for range 3 {
+			next = top.intermediate(t, name, withKey(key))
+			shown = append(shown, next.Certificate)
+		}
+		top = next
+	}
+	l := top.leaf(t, "api.internal")
+	s := &search{q: Question{Chain: append(chain(l), shown...), Anchors: anchors(root(t, "R")), Purpose: ForServer, At: now}}
+	s.prepare()
+	if s.extend() {
+		t.Fatal("accepted")
+	}
+	if !s.spent || len(s.edges) >= maxSignatures || s.steps > maxSteps {
+		t.Errorf("spent %v after %d signatures and %d steps", s.spent, len(s.edges), s.steps)
+	}
+	if v := s.refuse(); v.Code != code.Budget {
+		t.Errorf("refused with %s", v.Code)
+	}
+}
+
+// Key identifiers are hints: an authority's certificate that was made anew with
+// another identifier, and the same key, carries what was issued before.
+func TestADifferentKeyIdentifierDoesNotHideAKeyThatFits(t *testing.T) {
+	s := stand(t)
+	again := root(t, "Example Root", organization("Example"), withKey(s.root.key), func(r *request) { r.SubjectKeyId = []byte("another") })
+	inter := s.root.intermediate(t, "Example Issuing 1", organization("Example"), withKey(s.inter.key), func(r *request) { r.SubjectKeyId = []byte("another, too") })
+	accept(t, Question{Chain: chain(s.leaf, inter), Anchors: anchors(again), Purpose: ForServer, At: now}, s.leaf, inter, again)
 }
 
 func TestALongPathEnds(t *testing.T) {
