@@ -149,7 +149,7 @@ func (d *describer) message(t Type) {
 		d.number("algorithm", 2, func(v uint64) string { return suite.Scheme(v).String() })
 		d.vec("signature", 2, sized)
 	case TypeFinished:
-		d.add("verify_data", len(d.b), hexOf(d.b, 64))
+		d.add("verify_data", len(d.b), inHex(d.b))
 	case TypeNewSessionTicket:
 		d.number("ticket_lifetime", 4, func(v uint64) string { return counted(int(v), "second") })
 		d.number("ticket_age_add", 4, func(v uint64) string { return fmt.Sprintf("%#08x", v) })
@@ -167,7 +167,7 @@ func (d *describer) message(t Type) {
 			return decimal(v)
 		})
 	case TypeMessageHash:
-		d.add("hash", len(d.b), hexOf(d.b, 64))
+		d.add("hash", len(d.b), inHex(d.b))
 	case TypeEndOfEarlyData:
 	default:
 		if len(d.b) > 0 {

@@ -95,8 +95,9 @@ func told(t testing.TB) map[string]struct {
 		"broken extension": {[]byte{8, 0, 0, 7, 0, 5, 0, 16, 0, 9, 1}, map[string]string{
 			"extensions": "5 bytes", "(does not parse)": "5 bytes",
 		}},
-		"too long":    {[]byte{24, 0, 0, 1, 0, 0xff}, map[string]string{"(behind the message)": "1 byte"}},
-		"half header": {[]byte{1, 0}, map[string]string{"(unfinished header)": "2 bytes"}},
+		"too long":         {[]byte{24, 0, 0, 1, 0, 0xff}, map[string]string{"(behind the message)": "1 byte"}},
+		"nothing finished": {[]byte{20, 0, 0, 0}, map[string]string{"verify_data": "empty"}},
+		"half header":      {[]byte{1, 0}, map[string]string{"(unfinished header)": "2 bytes"}},
 	}
 }
 
