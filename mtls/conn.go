@@ -13,6 +13,7 @@ import (
 	"github.com/mutual-tls/mutual/internal/alert"
 	"github.com/mutual-tls/mutual/internal/live"
 	"github.com/mutual-tls/mutual/internal/stream"
+	"github.com/mutual-tls/mutual/pki"
 )
 
 // Conn is a connection whose handshake is over. It is a net.Conn: Read, Write,
@@ -91,6 +92,16 @@ func (c *Conn) stand() {
 
 // Peer is who was proven to be at the other end; false where nobody was asked.
 func (c *Conn) Peer() (Peer, bool) { return c.peer, c.proven }
+
+// PeerChain is what the peer showed, its leaf first and the rest in its order;
+// nil where nobody was proven. Only the leaf was proven by itself: what a path
+// stands on is Peer's Path.
+func (c *Conn) PeerChain() []*pki.Certificate {
+	if !c.proven {
+		return nil
+	}
+	return c.shownChain()
+}
 
 // Verdict is the judgement that admitted the peer, nil where there was none.
 func (c *Conn) Verdict() *Verdict { return c.verdict }

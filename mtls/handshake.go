@@ -142,6 +142,14 @@ func (c *Conn) verifyPeer(ctx context.Context, op *handshake.Op) handshake.Answe
 		}
 		return handshake.Answer{Err: refusedByVerdict{verdict}, Alert: verdict.Alert, Fault: fault, Code: code.Code(verdict.Code)}
 	}
+	// The key was proven, so the leaf's names are whose key it is; a verifier of
+	// the caller's need not say them again. Parsed here, the chain is only read
+	// from now on, by whoever asks for it.
+	if chain, err := c.claim.Certificates(); err == nil && verdict.Peer.Leaf == nil {
+		named := *verdict
+		named.Peer = peerOf(chain[0], nil)
+		verdict = &named
+	}
 	c.verdict = verdict
 	c.judged(verdict)
 	return handshake.Answer{}

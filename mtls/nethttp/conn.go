@@ -1,0 +1,76 @@
+package nethttp
+
+import (
+	"errors"
+	"net"
+
+	"github.com/mutual-tls/mutual/mtls"
+)
+
+// The protocols, as ALPN names them.
+const (
+	http1 = "http/1.1"
+	http2 = "h2"
+)
+
+// preface begins every HTTP/2 connection (RFC 9113, section 3.4); no HTTP/1.1
+// request begins so.
+const preface = "PRI * HTTP/2.0\r\n"
+
+var errPreface = errors.New("the peer began with HTTP/2 on a connection that did not agree on it, or the other way round")
+
+// conn is what net/http sees of an mtls.Conn. It must not have a method
+// ConnectionState: with one, net/http would no longer look for HTTP/2 in it.
+type conn struct {
+	net.Conn // the *mtls.Conn
+	mutual   *mtls.Conn
+	server   bool
+	matched  int  // bytes of preface that came so far
+	decided  bool // the first bytes fit what was agreed
+}
+
+func wrap(c *mtls.Conn, server bool) *conn {
+	return &conn{Conn: c, mutual: c, server: server, decided: !server}
+}
+
+// protocol is what the connection speaks: without ALPN it is HTTP/1.1.
+func protocol(c *mtls.Conn) string {
+	if c.Negotiated().ALPN == http2 {
+		return http2
+	}
+	return http1
+}
+
+// Read holds the client to the protocol that was agreed on. net/http reads from
+// one goroutine at a time.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.decided || n == 0 {
+		return n, err
+	}
+	agreed := protocol(c.mutual) == http2
+	for _, b := range p[:n] {
+		if b != preface[c.matched] {
+			c.decided = true
+			if agreed {
+				break
+			}
+			return n, err
+		}
+		if c.matched++; c.matched == len(preface) {
+			c.decided = true
+			if agreed {
+				return n, err
+			}
+			break
+		}
+	}
+	if !c.decided {
+		return n, err
+	}
+	_ = c.Close()
+	return 0, errPreface
+}
+
+// CloseWrite lets net/http end its half and read on.
+func (c *conn) CloseWrite() error { return c.mutual.CloseWrite() }
