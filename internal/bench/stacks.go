@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+
+	"github.com/mutual-tls/mutual/internal/mint"
+	"github.com/mutual-tls/mutual/mtls"
+	"github.com/mutual-tls/mutual/pki"
+)
+
+// setting is what both stacks are set to.
+type setting struct {
+	mutual bool
+	group  uint16
+}
+
+// stack is one implementation of TLS: it makes the two ends' handshakes.
+type stack func(setting) (server, client func(net.Conn) (net.Conn, error), err error)
+
+// The certificates: ECDSA P-256, a leaf and an intermediate on both sides.
+var (
+	root   = mint.Root("Bench Root")
+	inter  = root.Intermediate("Bench Issuing")
+	orders = inter.Leaf("orders.internal")
+	web    = inter.Leaf("web.internal")
+)
+
+func ours(s setting) (server, client func(net.Conn) (net.Conn, error), err error) {
+	anchor, err := pki.Parse(root.DER)
+	if err != nil {
+		return nil, nil, err
+	}
+	anchors := mtls.Authorities(pki.NewAnchors(anchor))
+	own := func(l *mint.Leaf) *mtls.Certificate {
+		c, e := mtls.NewCertificate(l.Chain, l.Key)
+		if e != nil {
+			err = e
+		}
+		return c
+	}
+	sc := mtls.ServerConfig{Identity: own(orders), Clients: mtls.Anonymous()}
+	cc := mtls.ClientConfig{Servers: anchors}
+	if s.mutual {
+		sc.Clients, cc.Identity = mtls.Required(anchors), own(web)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	cc.Groups, sc.Groups = []mtls.Group{mtls.Group(s.group)}, []mtls.Group{mtls.Group(s.group)}
+	ms, err := mtls.NewServer(sc)
+	if err != nil {
+		return nil, nil, err
+	}
+	mc, err := mtls.NewClient(cc)
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx := context.Background()
+	return func(c net.Conn) (net.Conn, error) { return asConn(ms.Accept(ctx, c)) },
+		func(c net.Conn) (net.Conn, error) { return asConn(mc.Connect(ctx, c, "orders.internal")) }, nil
+}
+
+func asConn(c *mtls.Conn, err error) (net.Conn, error) {
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func theirs(s setting) (server, client func(net.Conn) (net.Conn, error), err error) {
+	pool := x509.NewCertPool()
+	pool.AddCert(root.Cert)
+	// No session tickets: neither side resumes.
+	sc := &tls.Config{Certificates: []tls.Certificate{{Certificate: orders.Chain, PrivateKey: orders.Key}}, MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true}
+	cc := &tls.Config{RootCAs: pool, ServerName: "orders.internal", MinVersion: tls.VersionTLS13}
+	if s.mutual {
+		sc.ClientAuth, sc.ClientCAs = tls.RequireAndVerifyClientCert, pool
+		cc.Certificates = []tls.Certificate{{Certificate: web.Chain, PrivateKey: web.Key}}
+	}
+	sc.CurvePreferences, cc.CurvePreferences = []tls.CurveID{tls.CurveID(s.group)}, []tls.CurveID{tls.CurveID(s.group)}
+	shake := func(c *tls.Conn) (net.Conn, error) {
+		if err := c.Handshake(); err != nil {
+			return nil, fmt.Errorf("crypto/tls: %w", err)
+		}
+		return c, nil
+	}
+	return func(c net.Conn) (net.Conn, error) { return shake(tls.Server(c, sc)) },
+		func(c net.Conn) (net.Conn, error) { return shake(tls.Client(c, cc)) }, nil
+}
