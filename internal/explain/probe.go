@@ -1,0 +1,338 @@
+package explain
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/mutual-tls/mutual/identity"
+	"github.com/mutual-tls/mutual/internal/alert"
+	"github.com/mutual-tls/mutual/internal/message"
+	"github.com/mutual-tls/mutual/internal/suite"
+)
+
+// What a server speaks that does not speak TLS 1.3 with us. No connection here is
+// ever brought to an end of a handshake: a hello goes out, the first answer is
+// read, and that is all.
+
+// Speech is what a server speaks.
+type Speech struct {
+	// Protocol is "TLS 1.2" (the newest that it answers in), "HTTP", "SSH",
+	// "SMTP" and the like, "another protocol", or "nothing": it closes, or it is
+	// silent.
+	Protocol string `json:"protocol"`
+	// Words say how we know.
+	Words string `json:"words"`
+	// Versions are the versions of TLS that it answers in, the newest first.
+	Versions []Answer `json:"versions,omitempty"`
+	// Banner is what it said first, quoted.
+	Banner string `json:"banner,omitempty"`
+}
+
+// Answer is the answer to a hello that asks for at most Version.
+type Answer struct {
+	Version string `json:"version"`
+	OK      bool   `json:"ok"`
+	// Suite is what it chose, or Words why there is no answer.
+	Suite string `json:"suite,omitempty"`
+	Words string `json:"words,omitempty"`
+}
+
+// probeTime bounds each question.
+const probeTime = 2 * time.Second
+
+type dialer func(context.Context) (net.Conn, error)
+
+// listen finds out what a server speaks. heard is what it already said to a
+// ClientHello of TLS 1.3.
+func listen(ctx context.Context, dial dialer, serverName string, heard []byte) *Speech {
+	if s := recognise(heard); s != nil {
+		return s
+	}
+	if s := askOlder(ctx, dial, serverName); s != nil {
+		return s
+	}
+	if isTLS(heard) {
+		return &Speech{Protocol: "TLS", Words: "it answers in TLS, and refuses every version from 1.0 to 1.3 as we offer it"}
+	}
+	said, err := ask(ctx, dial, []byte("GET / HTTP/1.1\r\nHost: "+host(serverName)+"\r\nConnection: close\r\n\r\n"), 16)
+	if s := recognise(said); s != nil {
+		return s
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return &Speech{Protocol: "nothing", Words: "it takes the connection and is silent, to a TLS hello and to an HTTP request alike"}
+	}
+	return &Speech{Protocol: "nothing", Words: "it takes the connection and closes it without a word"}
+}
+
+// host is a server's name as it may stand in a Host header.
+func host(name string) string {
+	if n, err := identity.Parse(name); err == nil && n.Kind() == identity.DNS {
+		return n.String()
+	}
+	return "localhost"
+}
+
+// isTLS says whether b begins as an answer in TLS does: a record of handshake or
+// alert, of version 3.
+func isTLS(b []byte) bool { return len(b) >= 3 && (b[0] == 21 || b[0] == 22) && b[1] == 3 }
+
+// greetings are how protocols begin that speak in lines; the first that fits counts.
+var greetings = []struct{ begin, within, protocol, words string }{
+	{"HTTP/", "", "HTTP", "it speaks plain HTTP on this port"},
+	{"SSH-", "", "SSH", "it speaks SSH"},
+	{"220", "FTP", "FTP", "it speaks FTP; TLS begins there with AUTH TLS"},
+	{"220", "", "SMTP", "it speaks SMTP; TLS begins there with STARTTLS, or on port 465 at once"},
+	{"554", "", "SMTP", "it speaks SMTP, and turns us away"},
+	{"421", "", "SMTP", "it speaks SMTP or FTP, and turns us away"},
+	{"+OK", "", "POP3", "it speaks POP3; TLS begins there with STLS, or on port 995 at once"},
+	{"* OK", "", "IMAP", "it speaks IMAP; TLS begins there with STARTTLS, or on port 993 at once"},
+	{"-ERR", "", "Redis", "it answers in lines as Redis does"},
+	{"RFB ", "", "VNC", "it speaks VNC"},
+	{"AMQP", "", "AMQP", "it speaks AMQP"},
+	{"ERROR", "", "lines", "it speaks a protocol of lines"},
+	{"<?xml", "", "XML", "it speaks a protocol in XML"},
+}
+
+// recognise tells a protocol by its first bytes; nil where there are none, or TLS.
+func recognise(b []byte) *Speech {
+	if len(b) == 0 || isTLS(b) {
+		return nil
+	}
+	banner := identity.Quote(firstLine(b))
+	for _, g := range greetings {
+		if strings.HasPrefix(string(b), g.begin) && strings.Contains(string(b), g.within) {
+			return &Speech{Protocol: g.protocol, Words: g.words, Banner: banner}
+		}
+	}
+	// MySQL and MariaDB begin with a packet: length, number 0, protocol 10, version.
+	if len(b) > 5 && b[2] == 0 && b[3] == 0 && b[4] == 10 {
+		return &Speech{Protocol: "MySQL", Words: "it speaks MySQL's protocol, in which TLS begins later", Banner: banner}
+	}
+	return &Speech{Protocol: "another protocol", Words: "what it says is not TLS", Banner: banner}
+}
+
+func firstLine(b []byte) string {
+	line, _, _ := strings.Cut(string(b[:min(len(b), 100)]), "\n")
+	return strings.TrimRight(line, "\r")
+}
+
+// ask sends b and reads until there are enough bytes, or no more come.
+func ask(ctx context.Context, dial dialer, b []byte, enough int) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	c, err := dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if _, err := c.Write(b); err != nil {
+		return nil, err
+	}
+	said := make([]byte, tapped)
+	n, err := io.ReadAtLeast(c, said, enough)
+	return said[:n], err
+}
+
+// older are the versions that are asked for, and what they are called.
+var older = []struct {
+	version uint16
+	name    string
+}{{0x0303, "TLS 1.2"}, {0x0302, "TLS 1.1"}, {0x0301, "TLS 1.0"}, {0x0300, "SSL 3.0"}}
+
+// askOlder asks in the versions before TLS 1.3, the newest first; nil where
+// nothing answers in TLS.
+func askOlder(ctx context.Context, dial dialer, serverName string) *Speech {
+	s := &Speech{}
+	any, downgraded := false, false
+	for _, v := range older {
+		said, err := ask(ctx, dial, oldHello(v.version, serverName), 6+helloBytes)
+		if len(said) == 0 && len(s.Versions) == 0 {
+			return nil // not a word of TLS
+		}
+		if recognised := recognise(said); recognised != nil {
+			return recognised
+		}
+		a, sentinel := readAnswer(v.version, v.name, said, err)
+		any = any || a.OK
+		downgraded = downgraded || sentinel
+		s.Versions = append(s.Versions, a)
+	}
+	if !any {
+		return nil
+	}
+	for _, a := range s.Versions {
+		if a.OK {
+			s.Protocol = a.Version
+			break
+		}
+	}
+	s.Words = "it does not speak TLS 1.3"
+	if downgraded {
+		s.Words = "it speaks TLS 1.3 as well, but takes nothing of what we offer there"
+	}
+	return s
+}
+
+// helloBytes is how much of a ServerHello is read: up to its cipher suite.
+const helloBytes = 4 + 2 + 32 + 1 + 32 + 2
+
+// readAnswer reads the answer to a hello of an older version. sentinel is whether
+// the server marks that it could have spoken TLS 1.3 (RFC 8446, section 4.1.3).
+func readAnswer(asked uint16, name string, said []byte, err error) (a Answer, sentinel bool) {
+	a.Version = name
+	switch {
+	case len(said) == 0 && errors.Is(err, os.ErrDeadlineExceeded):
+		a.Words = "silence"
+	case len(said) == 0:
+		a.Words = "closed without a word"
+	case said[0] == 21 && len(said) >= 7:
+		a.Words = "refused: " + alert.Alert(said[6]).String()
+	case said[0] == 22:
+		version, random, id, ok := serverHello(said)
+		switch {
+		case !ok:
+			a.Words = "an answer that does not parse"
+		case version != asked:
+			a.Words = "answered in " + versionName(version)
+		default:
+			a.OK, a.Suite = true, oldSuite(id)
+			sentinel = strings.HasPrefix(string(random[24:]), "DOWNGRD") && random[31] == 1
+		}
+	default:
+		a.Words = "an answer that is cut off"
+	}
+	return a, sentinel
+}
+
+// serverHello reads the beginning of a ServerHello in its record, as far as the
+// cipher suite (RFC 5246, section 7.4.1.3).
+func serverHello(rec []byte) (version uint16, random []byte, id suite.ID, ok bool) {
+	const head = 5
+	if len(rec) < head+4+2+32+1 || rec[head] != byte(message.TypeServerHello) {
+		return 0, nil, 0, false
+	}
+	b := rec[head+4:]
+	version, random, b = binary.BigEndian.Uint16(b), b[2:34], b[34:]
+	if n := 1 + int(b[0]); n <= 33 && len(b) >= n+2 {
+		return version, random, suite.ID(binary.BigEndian.Uint16(b[n:])), true
+	}
+	return 0, nil, 0, false
+}
+
+func versionName(v uint16) string {
+	for _, o := range older {
+		if o.version == v {
+			return o.name
+		}
+	}
+	return fmt.Sprintf("version %#04x", v)
+}
+
+// oldSuites are what the hellos of older versions offer: what servers of their
+// times take, the good ones first, by the names of the IANA registry.
+var oldSuites = []struct {
+	id   suite.ID
+	name string
+}{
+	{0xc02b, "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"},
+	{0xc02f, "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"},
+	{0xc02c, "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"},
+	{0xc030, "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"},
+	{0xcca9, "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"},
+	{0xcca8, "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"},
+	{0x009e, "TLS_DHE_RSA_WITH_AES_128_GCM_SHA256"},
+	{0x009f, "TLS_DHE_RSA_WITH_AES_256_GCM_SHA384"},
+	{0xc009, "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"},
+	{0xc013, "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA"},
+	{0xc00a, "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA"},
+	{0xc014, "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA"},
+	{0x0033, "TLS_DHE_RSA_WITH_AES_128_CBC_SHA"},
+	{0x0039, "TLS_DHE_RSA_WITH_AES_256_CBC_SHA"},
+	{0x009c, "TLS_RSA_WITH_AES_128_GCM_SHA256"},
+	{0x009d, "TLS_RSA_WITH_AES_256_GCM_SHA384"},
+	{0x002f, "TLS_RSA_WITH_AES_128_CBC_SHA"},
+	{0x0035, "TLS_RSA_WITH_AES_256_CBC_SHA"},
+	{0x000a, "TLS_RSA_WITH_3DES_EDE_CBC_SHA"},
+	{0x0005, "TLS_RSA_WITH_RC4_128_SHA"},
+}
+
+// renegotiation says that a hello knows of RFC 5746; it is no cipher suite.
+const renegotiation suite.ID = 0x00ff
+
+func oldSuite(id suite.ID) string {
+	for _, s := range oldSuites {
+		if s.id == id {
+			return s.name
+		}
+	}
+	return id.String()
+}
+
+// oldHello is a ClientHello that asks for at most version, in its record.
+func oldHello(version uint16, serverName string) []byte {
+	m := message.ClientHello{LegacyVersion: version, Compression: []byte{0}}
+	_, _ = rand.Read(m.Random[:])
+	for _, s := range oldSuites {
+		m.CipherSuites = append(m.CipherSuites, s.id)
+	}
+	m.CipherSuites = append(m.CipherSuites, renegotiation)
+	if version > 0x0300 { // SSL 3.0 knows no extensions, and some of its servers mind
+		if n, err := identity.Parse(serverName); err == nil && n.Kind() == identity.DNS {
+			m.ServerName = n.String()
+		}
+		m.Groups = []suite.GroupID{suite.X25519, suite.P256, suite.P384, suite.P521}
+		m.Extensions = []message.Extension{
+			{Type: message.ExtECPointFormats, Body: []byte{1, 0}},
+			{Type: message.ExtExtendedMainSecret},
+		}
+	}
+	if version == 0x0303 {
+		m.Schemes = append(append([]suite.Scheme(nil), suite.CertificateSchemes()...), suite.ECDSAWithSHA1, suite.PKCS1WithSHA1)
+	}
+	b, err := m.Append([]byte{22, 3, byte(min(version, 0x0301)), 0, 0})
+	if err != nil {
+		return nil // a server name that is too long for a hello; identity.Parse allows none
+	}
+	binary.BigEndian.PutUint16(b[3:], uint16(len(b)-5))
+	return b
+}
+
+// foreign makes what the server speaks part of the outcome.
+func (o *Outcome) foreign(s *Speech, target string) {
+	switch {
+	case len(s.Versions) > 0:
+		o.Mend = "update the server's TLS library, or allow TLS 1.3 in its configuration"
+	case s.Protocol == "HTTP":
+		o.Mend = "give the port on which it speaks TLS, or put `mutual serve` in front of it"
+	}
+}
+
+func (s *Speech) write(p *paper) {
+	var list []Fact
+	for _, a := range s.Versions {
+		if a.OK {
+			list = append(list, Fact{a.Version, a.Suite, Passed})
+		} else {
+			list = append(list, Fact{a.Version, a.Words, Failed})
+		}
+	}
+	if s.Banner != "" {
+		list = append(list, Fact{Label: "it said", Value: s.Banner})
+	}
+	words := s.Words
+	if len(s.Versions) == 0 {
+		words = s.Protocol + ": " + words
+	}
+	p.text(4, words)
+	p.facts(4, list)
+}
