@@ -228,7 +228,7 @@ func (w *writer) alpn(names []string) {
 
 func (w *writer) schemes(t ExtensionType, list []suite.Scheme) {
 	at := w.ext(t)
-	writeU16s(w, list, t.String())
+	writeU16s(w, list, "the list of signature schemes")
 	w.done(at, t)
 }
 

@@ -101,7 +101,10 @@ func (m *ServerHello) extension(x *Extension) error {
 	ok := true
 	switch x.Type {
 	case ExtSupportedVersions:
-		m.Version = r.u16()
+		// 0 is our mark for a server that left the extension out, and no version.
+		if m.Version = r.u16(); m.Version == 0 && r.ok() {
+			return illegal(t, "supported_versions chooses the version 0")
+		}
 	case ExtKeyShare:
 		if m.IsRetry() {
 			m.RetryGroup = suite.GroupID(r.u16())

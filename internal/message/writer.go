@@ -86,4 +86,11 @@ func (w *writer) ext(t ExtensionType) int {
 	return w.open(2)
 }
 
-func (w *writer) done(at int, t ExtensionType) { w.close(at, 2, t.String()) }
+// done closes an extension. Its name costs a search, and is only for an error.
+func (w *writer) done(at int, t ExtensionType) {
+	name := ""
+	if len(w.b)-at >= 1<<16 {
+		name = t.String()
+	}
+	w.close(at, 2, name)
+}
