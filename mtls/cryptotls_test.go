@@ -337,7 +337,9 @@ func TestAServerOfTheStandardLibraryIsRefusedWithTheRightAlert(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			st, ct := loopback(t)
 			served := make(chan error, 1)
-			go func() { served <- tls.Server(st, &tls.Config{Certificates: []tls.Certificate{foreign(c.leaf(h))}}).Handshake() }()
+			go func() {
+				served <- tls.Server(st, &tls.Config{Certificates: []tls.Certificate{foreign(c.leaf(h))}}).Handshake()
+			}()
 			ctx, cancel := context.WithDeadline(context.Background(), soon())
 			defer cancel()
 			_, err := client.Connect(ctx, ct, "orders")

@@ -107,7 +107,6 @@ func (p Peer) Name() string {
 type ClientPolicy struct {
 	mode     clientMode
 	verifier Verifier
-	hints    func() [][]byte
 }
 
 type clientMode uint8

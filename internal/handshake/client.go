@@ -28,8 +28,6 @@ type Client struct {
 	early *schedule.Handshake
 
 	request  *message.CertificateRequest
-	context  []byte // of the CertificateRequest
-	schemes  []suite.Scheme
 	choose   Op
 	sign     Op
 	chosen   bool // choose is resolved

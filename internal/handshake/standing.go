@@ -99,8 +99,8 @@ func (s *Standing) Export(label string, context []byte, n int) ([]byte, error) {
 	return schedule.Export(s.suite, labels, s.exporter, label, context, n)
 }
 
-// DiscardRead, DiscardWrite and DiscardExporter zero what they name; each is
-// called by whoever owns that half.
+// DiscardRead zeroes the reading secret. It and the two below are each called by
+// whoever owns that half.
 func (s *Standing) DiscardRead() { clear(s.read) }
 
 // DiscardWrite zeroes the writing secret.

@@ -104,7 +104,7 @@ func (m *ClientHello) Parse(msg []byte) error {
 func (m *ClientHello) extension(x *Extension) (err error) {
 	const t = TypeClientHello
 	r := reader{b: x.Body}
-	ok := true
+	var ok bool
 	switch x.Type {
 	case ExtServerName:
 		m.ServerName, err = serverName(x.Body)

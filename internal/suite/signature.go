@@ -199,9 +199,10 @@ func (k *PublicKey) VerifyCertificate(algorithm, message, signature []byte) erro
 	case ed25519.PublicKey:
 		fits = f == familyEd25519
 	case *rsa.PublicKey:
-		if f == familyPKCS1 {
+		switch f {
+		case familyPKCS1:
 			fits = !k.PSS
-		} else if f == familyPSS {
+		case familyPSS:
 			fits = roomForPSS(pub, h) && (!k.PSS || k.pssHash == 0 || k.pssHash == h && k.pssSalt <= h.Size())
 		}
 	}
@@ -226,7 +227,8 @@ func parseSignatureAlgorithm(algorithm []byte) (family, crypto.Hash, error) {
 	if !in.ReadASN1(&seq, der.SEQUENCE) || !in.Empty() || !seq.ReadASN1(&oid, der.OBJECT_IDENTIFIER) {
 		return noFamily, 0, errors.New("the signature's algorithm is not well-formed DER")
 	}
-	f, h := noFamily, crypto.Hash(0)
+	var f family
+	var h crypto.Hash
 	switch string(oid) {
 	case oidECDSAWithSHA256:
 		f, h = familyECDSA, crypto.SHA256

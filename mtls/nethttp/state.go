@@ -44,14 +44,13 @@ func Peer(r *http.Request) (mtls.Peer, bool) {
 func State(c *mtls.Conn) *tls.ConnectionState {
 	n := c.Negotiated()
 	s := &tls.ConnectionState{
-		Version:                    tls.VersionTLS13,
-		HandshakeComplete:          true,
-		CipherSuite:                uint16(n.Suite),
-		CurveID:                    tls.CurveID(n.Group),
-		NegotiatedProtocol:         n.ALPN,
-		NegotiatedProtocolIsMutual: true,
-		ServerName:                 n.ServerName,
-		HelloRetryRequest:          n.Retried,
+		Version:            tls.VersionTLS13,
+		HandshakeComplete:  true,
+		CipherSuite:        uint16(n.Suite),
+		CurveID:            tls.CurveID(n.Group),
+		NegotiatedProtocol: n.ALPN,
+		ServerName:         n.ServerName,
+		HelloRetryRequest:  n.Retried,
 	}
 	if peer, ok := c.Peer(); ok {
 		s.PeerCertificates = parsed(c.PeerChain())

@@ -1,0 +1,60 @@
+# make build   a static bin/mutual
+# make test    everything that needs no installation, race detector on; skips are listed
+# make peers   installs the peers that tests speak to (as root: apt and npm)
+# make demo    the story on one machine; ONCE=1 ends by itself
+# make bench   beside crypto/tls, in one run, as ratios
+# make fuzz    every fuzz target in turn, FUZZTIME each
+# make lint fmt cross
+
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+FUZZTIME ?= 30s
+ONCE     ?=
+TESTS    ?= ./...
+MODULES  := . internal/suite/wycheproof
+
+.PHONY: build test peers demo bench fuzz lint fmt fmt-check vet cross clean
+
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/mutual ./cmd/mutual
+
+test:
+	@set -e; for module in $(MODULES); do \
+		(cd $$module && go test -race -json $(TESTS)) || true; \
+	done | go run ./internal/house/report
+
+peers:
+	scripts/peers
+
+demo: build
+	bin/mutual demo $(if $(ONCE),--once)
+
+bench:
+	go run ./internal/bench
+
+fuzz:
+	FUZZTIME=$(FUZZTIME) scripts/fuzz
+
+lint:
+	cd tools && go build -o ../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	bin/golangci-lint run ./...
+
+fmt:
+	gofmt -w $$(git ls-files -co --exclude-standard '*.go')
+
+fmt-check:
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$bad" ]; then echo "not formatted (make fmt mends it):"; echo "$$bad"; exit 1; fi
+
+vet:
+	go vet ./...
+
+# Tests are compiled for every system too, and run on this one.
+cross:
+	@set -e; for t in linux/arm64 darwin/arm64 windows/amd64; do \
+		echo "cross-build $$t"; \
+		CGO_ENABLED=0 GOOS=$${t%/*} GOARCH=$${t#*/} go build -o /dev/null ./cmd/mutual; \
+		CGO_ENABLED=0 GOOS=$${t%/*} GOARCH=$${t#*/} go vet ./...; \
+	done
+
+clean:
+	rm -rf bin

@@ -1,0 +1,219 @@
+package peers
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Need is the path of a program: on the PATH, or in the repository's .peers/.
+func Need(t testing.TB, program string) string {
+	t.Helper()
+	if dir := Repository(); dir != "" {
+		own := filepath.Join(dir, ".peers", program)
+		if st, err := os.Stat(own); err == nil && st.Mode()&0o111 != 0 {
+			return own
+		}
+	}
+	if path, err := exec.LookPath(program); err == nil {
+		return path
+	}
+	if os.Getenv("CI") != "" {
+		t.Fatalf("%s is missing; `make peers` installs it", program)
+	}
+	t.Skipf("%s is missing; `make peers` installs it", program)
+	return ""
+}
+
+// Repository is the folder that holds go.mod, "" where there is none above.
+func Repository() string {
+	dir, err := os.Getwd()
+	if err != nil {
+		return ""
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			return ""
+		}
+		dir = up
+	}
+}
+
+// Process is a program that runs beside a test. It is ended with the test, its
+// children with it, and what it printed is shown where the test fails.
+type Process struct {
+	Cmd  *exec.Cmd
+	t    testing.TB
+	out  buffer
+	done chan struct{}
+	err  error
+}
+
+// Start starts a program, with input on its standard input (nil: none).
+func Start(t testing.TB, input *os.File, program string, args ...string) *Process {
+	t.Helper()
+	p := &Process{Cmd: exec.Command(program, args...), t: t, done: make(chan struct{})}
+	if input != nil {
+		p.Cmd.Stdin = input
+	}
+	p.Cmd.Stdout, p.Cmd.Stderr = &p.out, &p.out
+	p.Cmd.WaitDelay = time.Second
+	ownGroup(p.Cmd)
+	if err := p.Cmd.Start(); err != nil {
+		t.Fatalf("%s: %v", program, err)
+	}
+	go func() {
+		p.err = p.Cmd.Wait()
+		close(p.done)
+	}()
+	t.Cleanup(func() {
+		p.Stop()
+		if t.Failed() {
+			t.Logf("%s printed:\n%s", filepath.Base(program), p.Output())
+		}
+	})
+	return p
+}
+
+// Stop kills the program and its children, and waits.
+func (p *Process) Stop() {
+	killGroup(p.Cmd)
+	<-p.done
+}
+
+// Wait waits for the program to end by itself, for at most d.
+func (p *Process) Wait(d time.Duration) error {
+	select {
+	case <-p.done:
+		return p.err
+	case <-time.After(d):
+		return fmt.Errorf("%s did not end within %v", filepath.Base(p.Cmd.Path), d)
+	}
+}
+
+// Output is what the program printed so far.
+func (p *Process) Output() string { return p.out.String() }
+
+// Await waits until the program printed s.
+func (p *Process) Await(s string) {
+	p.t.Helper()
+	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		if strings.Contains(p.Output(), s) {
+			return
+		}
+		select {
+		case <-p.done:
+			if strings.Contains(p.Output(), s) {
+				return
+			}
+			p.t.Fatalf("%s ended (%v) and never printed %q, but\n%s", filepath.Base(p.Cmd.Path), p.err, s, p.Output())
+		default:
+		}
+		if time.Now().After(end) {
+			p.t.Fatalf("%s did not print %q in %v, but\n%s", filepath.Base(p.Cmd.Path), s, patience, p.Output())
+		}
+	}
+}
+
+// AwaitListening waits until somebody listens at address, and does not connect:
+// many a test server takes one connection and ends.
+func (p *Process) AwaitListening(port int) {
+	p.t.Helper()
+	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		if taken(port) {
+			return
+		}
+		select {
+		case <-p.done:
+			p.t.Fatalf("%s ended (%v) before it listened:\n%s", filepath.Base(p.Cmd.Path), p.err, p.Output())
+		default:
+		}
+		if time.Now().After(end) {
+			p.t.Fatalf("%s does not listen on port %d after %v:\n%s", filepath.Base(p.Cmd.Path), port, patience, p.Output())
+		}
+	}
+}
+
+// patience is how long anything may take to start. It is not a measurement.
+const patience = 60 * time.Second
+
+// taken is whether somebody listens on the port, on any address.
+func taken(port int) bool {
+	for _, network := range []string{"tcp4", "tcp6"} {
+		l, err := net.Listen(network, fmt.Sprintf(":%d", port))
+		if err != nil && strings.Contains(err.Error(), "in use") {
+			return true
+		}
+		if err == nil {
+			_ = l.Close()
+		}
+	}
+	return false
+}
+
+// FreePort is a port that nobody listens on now.
+func FreePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// Run runs a program to its end, for at most a minute, and answers with what it
+// printed and its exit code.
+func Run(t testing.TB, input string, program string, args ...string) (output string, code int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Stdin = strings.NewReader(input)
+	cmd.WaitDelay = time.Second
+	ownGroup(cmd)
+	cmd.Cancel = func() error { killGroup(cmd); return nil }
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return string(out), 0
+	case ctx.Err() != nil:
+		t.Fatalf("%s did not end within %v:\n%s", filepath.Base(program), patience, out)
+	case errors.As(err, &exit):
+		return string(out), exit.ExitCode()
+	}
+	t.Fatalf("%s: %v", program, err)
+	return "", 0
+}
+
+// buffer is what a program printed.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
