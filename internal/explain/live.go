@@ -100,8 +100,9 @@ func Live(ctx context.Context, t Target) *Story {
 	s.Target, s.Address = t.Address, remote
 	s.end(recorder, admitted, refusal, err)
 	if refused && s.Version == "" && refusal.Fault != mtls.Misuse {
-		s.Speaks = listen(ctx, dial, t.ServerName, heard.first())
-		s.Verdict.foreign(s.Speaks, t.Address)
+		q := prober{dial, t.ServerName, min(probeTime, t.Timeout)}
+		s.Speaks = q.listen(ctx, heard.first())
+		s.Verdict.foreign(s.Speaks)
 	}
 	return s
 }

@@ -45,24 +45,29 @@ type Answer struct {
 	Words string `json:"words,omitempty"`
 }
 
-// probeTime bounds each question.
+// probeTime bounds each question, connecting included.
 const probeTime = 2 * time.Second
 
-type dialer func(context.Context) (net.Conn, error)
+// prober asks questions, each on a connection of its own.
+type prober struct {
+	dial       func(context.Context) (net.Conn, error)
+	serverName string
+	time       time.Duration
+}
 
 // listen finds out what a server speaks. heard is what it already said to a
 // ClientHello of TLS 1.3.
-func listen(ctx context.Context, dial dialer, serverName string, heard []byte) *Speech {
+func (q *prober) listen(ctx context.Context, heard []byte) *Speech {
 	if s := recognise(heard); s != nil {
 		return s
 	}
-	if s := askOlder(ctx, dial, serverName); s != nil {
+	if s := q.askOlder(ctx); s != nil {
 		return s
 	}
 	if isTLS(heard) {
 		return &Speech{Protocol: "TLS", Words: "it answers in TLS, and refuses every version from 1.0 to 1.3 as we offer it"}
 	}
-	said, err := ask(ctx, dial, []byte("GET / HTTP/1.1\r\nHost: "+host(serverName)+"\r\nConnection: close\r\n\r\n"), 16)
+	said, err := q.ask(ctx, []byte("GET / HTTP/1.1\r\nHost: "+host(q.serverName)+"\r\nConnection: close\r\n\r\n"), 16)
 	if s := recognise(said); s != nil {
 		return s
 	}
@@ -125,10 +130,10 @@ func firstLine(b []byte) string {
 }
 
 // ask sends b and reads until there are enough bytes, or no more come.
-func ask(ctx context.Context, dial dialer, b []byte, enough int) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, probeTime)
+func (q *prober) ask(ctx context.Context, b []byte, enough int) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, q.time)
 	defer cancel()
-	c, err := dial(ctx)
+	c, err := q.dial(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -151,11 +156,11 @@ var older = []struct {
 
 // askOlder asks in the versions before TLS 1.3, the newest first; nil where
 // nothing answers in TLS.
-func askOlder(ctx context.Context, dial dialer, serverName string) *Speech {
+func (q *prober) askOlder(ctx context.Context) *Speech {
 	s := &Speech{}
 	any, downgraded := false, false
 	for _, v := range older {
-		said, err := ask(ctx, dial, oldHello(v.version, serverName), 6+helloBytes)
+		said, err := q.ask(ctx, oldHello(v.version, q.serverName), 5+helloBytes)
 		if len(said) == 0 && len(s.Versions) == 0 {
 			return nil // not a word of TLS
 		}
@@ -308,7 +313,7 @@ func oldHello(version uint16, serverName string) []byte {
 }
 
 // foreign makes what the server speaks part of the outcome.
-func (o *Outcome) foreign(s *Speech, target string) {
+func (o *Outcome) foreign(s *Speech) {
 	switch {
 	case len(s.Versions) > 0:
 		o.Mend = "update the server's TLS library, or allow TLS 1.3 in its configuration"

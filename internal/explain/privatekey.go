@@ -1,0 +1,213 @@
+package explain
+
+import (
+	"crypto"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/cryptobyte"
+	der "golang.org/x/crypto/cryptobyte/asn1"
+
+	"github.com/mutual-tls/mutual/identity"
+	"github.com/mutual-tls/mutual/internal/suite"
+)
+
+// Private keys: of what kind they are, and nothing that they keep.
+
+// OIDs as the bytes of their DER contents.
+const (
+	oidRSAPSS = "\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a" // id-RSASSA-PSS, RFC 4055
+	oidPBE    = "\x2a\x86\x48\x86\xf7\x0d\x01\x05"     // the schemes of PKCS #5, RFC 8018
+	oidPBE12  = "\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x01" // the schemes of PKCS #12
+	oidData   = "\x2a\x86\x48\x86\xf7\x0d\x01\x07"     // PKCS #7, RFC 2315
+)
+
+// errKey says nothing of what was read: it could quote the key.
+var errKey = errors.New("it does not parse as a private key: it is damaged, or of an unknown kind")
+
+func inspectKey(block *pem.Block) (*Thing, error) {
+	if strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED") {
+		t := encryptedKey("PEM encryption of old (RFC 1421)")
+		t.Key = strings.TrimSuffix(block.Type, " PRIVATE KEY")
+		return t, nil
+	}
+	switch block.Type {
+	case "PRIVATE KEY":
+		return pkcs8(block.Bytes)
+	case "ENCRYPTED PRIVATE KEY":
+		return encryptedKey("PKCS #8, encrypted"), nil
+	case "EC PRIVATE KEY":
+		return sec1(block.Bytes)
+	case "RSA PRIVATE KEY":
+		return pkcs1(block.Bytes)
+	case "OPENSSH PRIVATE KEY":
+		return openSSH(block.Bytes)
+	}
+	t := newThing("key")
+	t.Key, t.Format = strings.TrimSuffix(block.Type, " PRIVATE KEY"), "PEM "+block.Type
+	t.Warnings = []string{"TLS 1.3 has no use for a key of this kind"}
+	if t.Key != "DSA" {
+		t.Key = KeyName(nil)
+	}
+	return t, nil
+}
+
+func encryptedKey(format string) *Thing {
+	t := newThing("key")
+	t.Format, t.Encrypted = format, true
+	t.Key = "not known: the key is encrypted"
+	return t
+}
+
+// keyThing tells a private key by its public half.
+func keyThing(format string, key any) (*Thing, error) {
+	k, ok := key.(interface{ Public() crypto.PublicKey })
+	if !ok {
+		return nil, errKey
+	}
+	t := newThing("key")
+	t.Format = format
+	public := k.Public()
+	t.Key = KeyName(public)
+	if spki, err := x509.MarshalPKIXPublicKey(public); err == nil {
+		t.KeySHA256 = sum(spki)
+		t.SHA256 = t.KeySHA256
+	}
+	if signer, ok := key.(crypto.Signer); !ok {
+		t.Warnings = append(t.Warnings, "it can't sign, so TLS has no use for it as a certificate's key")
+	} else if p, err := suite.PublicOf(signer); err != nil || len(p.Schemes()) == 0 {
+		t.Warnings = append(t.Warnings, "it is of a kind or size that TLS 1.3 can't sign with here")
+	}
+	return t, nil
+}
+
+func pkcs8(b []byte) (*Thing, error) {
+	const format = "PKCS #8"
+	in := cryptobyte.String(b)
+	var info, algorithm, oid, inner cryptobyte.String
+	var version int
+	if in.ReadASN1(&info, der.SEQUENCE) && info.ReadASN1Integer(&version) &&
+		info.ReadASN1(&algorithm, der.SEQUENCE) && algorithm.ReadASN1(&oid, der.OBJECT_IDENTIFIER) &&
+		info.ReadASN1(&inner, der.OCTET_STRING) && string(oid) == oidRSAPSS {
+		k, err := x509.ParsePKCS1PrivateKey(inner)
+		if err != nil {
+			return nil, errKey
+		}
+		t, err := keyThing(format, k)
+		if err == nil {
+			// The OID is part of the SubjectPublicKeyInfo, whose parameters
+			// only the certificate tells.
+			t.Key += " for RSASSA-PSS only"
+			t.SHA256, t.KeySHA256 = "", ""
+		}
+		return t, err
+	}
+	k, err := x509.ParsePKCS8PrivateKey(b)
+	if err != nil {
+		return nil, errKey
+	}
+	return keyThing(format, k)
+}
+
+func sec1(b []byte) (*Thing, error) {
+	k, err := x509.ParseECPrivateKey(b)
+	if err != nil {
+		return nil, errKey
+	}
+	return keyThing("SEC 1", k)
+}
+
+func pkcs1(b []byte) (*Thing, error) {
+	k, err := x509.ParsePKCS1PrivateKey(b)
+	if err != nil {
+		return nil, errKey
+	}
+	return keyThing("PKCS #1", k)
+}
+
+// openSSH looks at the head of OpenSSH's own format, which tells the cipher and,
+// in the public half, the kind.
+func openSSH(b []byte) (*Thing, error) {
+	t := newThing("key")
+	t.Format = "OpenSSH"
+	in := cryptobyte.String(b)
+	var magic []byte
+	var cipher, kdf, options, public, kind cryptobyte.String
+	var n uint32
+	if !in.ReadBytes(&magic, 15) || string(magic) != "openssh-key-v1\x00" || !sshString(&in, &cipher) || !sshString(&in, &kdf) ||
+		!sshString(&in, &options) || !in.ReadUint32(&n) || !sshString(&in, &public) || !sshString(&public, &kind) {
+		return nil, errKey
+	}
+	t.Encrypted = string(cipher) != "none"
+	t.Key = plain(string(kind))
+	t.Warnings = []string{`OpenSSH's format is not read here; convert a copy with "ssh-keygen -p -m PKCS8 -f FILE"`}
+	return t, nil
+}
+
+func sshString(in, out *cryptobyte.String) bool {
+	var n uint32
+	return in.ReadUint32(&n) && uint64(n) <= uint64(len(*in)) && in.ReadBytes((*[]byte)(out), int(n))
+}
+
+// inspectDER tries what DER may be, the most likely first.
+func inspectDER(b []byte, now time.Time) (*Thing, error) {
+	c, asCertificate := inspectCertificate(b, now)
+	if asCertificate == nil {
+		return c, nil
+	}
+	for _, try := range []func([]byte) (*Thing, error){inspectRequest, pkcs8, sec1, pkcs1, inspectPublic} {
+		if t, err := try(b); err == nil {
+			return t, nil
+		}
+	}
+	switch shape(b) {
+	case "encrypted key":
+		return encryptedKey("PKCS #8, encrypted"), nil
+	case "PKCS #12":
+		return nil, errors.New(`it is PKCS #12 (.p12, .pfx), locked by a passphrase; take it apart with "openssl pkcs12 -in FILE -nodes"`)
+	case "PKCS #7":
+		return nil, errors.New(`it is PKCS #7 (.p7b); take the certificates out with "openssl pkcs7 -inform der -in FILE -print_certs"`)
+	case "certificate":
+		return nil, asCertificate
+	}
+	if _, err := x509.ParseRevocationList(b); err == nil {
+		return nil, errors.New("it is a revocation list (CRL), expected a certificate, a key or a request")
+	}
+	return nil, errors.New("it looks like DER, and is neither a certificate nor a request nor a key: " + identity.Quote(string(b[:min(len(b), 8)])))
+}
+
+// shape tells by its outermost structure what b means to be.
+func shape(b []byte) string {
+	in := cryptobyte.String(b)
+	var whole, first, oid cryptobyte.String
+	if !in.ReadASN1(&whole, der.SEQUENCE) {
+		return ""
+	}
+	if whole.PeekASN1Tag(der.OBJECT_IDENTIFIER) {
+		if whole.ReadASN1(&oid, der.OBJECT_IDENTIFIER) && strings.HasPrefix(string(oid), oidData) {
+			return "PKCS #7"
+		}
+		return ""
+	}
+	if whole.PeekASN1Tag(der.INTEGER) {
+		var version int
+		if whole.ReadASN1Integer(&version) && version == 3 && whole.PeekASN1Tag(der.SEQUENCE) {
+			return "PKCS #12"
+		}
+		return ""
+	}
+	if !whole.ReadASN1(&first, der.SEQUENCE) {
+		return ""
+	}
+	if first.PeekASN1Tag(der.OBJECT_IDENTIFIER) && first.ReadASN1(&oid, der.OBJECT_IDENTIFIER) && whole.PeekASN1Tag(der.OCTET_STRING) &&
+		(strings.HasPrefix(string(oid), oidPBE) || strings.HasPrefix(string(oid), oidPBE12)) {
+		return "encrypted key"
+	}
+	if whole.PeekASN1Tag(der.SEQUENCE) {
+		return "certificate"
+	}
+	return ""
+}
