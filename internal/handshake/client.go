@@ -124,6 +124,10 @@ func (c *Client) Discard() {
 		s.Destroy()
 	}
 	c.nshares = 0
+	if c.early != nil {
+		c.early.Destroy()
+		c.early = nil
+	}
 	clear(c.exporter)
 	c.core.Discard()
 }

@@ -133,7 +133,7 @@ func (e *end) resolve(i int) {
 }
 
 func (e *end) answer(op *Op) Answer {
-	if e.fail > 0 && e.asked[e.fail-1] == op.Kind {
+	if e.fail > 0 && e.fail <= len(e.asked) && e.asked[e.fail-1] == op.Kind {
 		return e.failure
 	}
 	switch op.Kind {

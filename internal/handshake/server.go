@@ -101,6 +101,10 @@ func (s *Server) Resolve(op *Op, a Answer) error {
 
 // Discard zeroes what is secret and still held.
 func (s *Server) Discard() {
+	if s.early != nil {
+		s.early.Destroy()
+		s.early = nil
+	}
 	clear(s.exporter)
 	s.core.Discard()
 }
