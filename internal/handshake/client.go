@@ -249,8 +249,11 @@ func (c *Client) checkServerHello(m *message.ServerHello) error {
 			return c.misbehaved(alert.IllegalParameter, code.Downgrade,
 				"the server speaks TLS 1.3, and somebody on the way made it answer in an older version")
 		}
-		return &Failure{Alert: alert.ProtocolVersion, Code: code.NoCommonVersion, Fault: PeerIncompatible, At: c.at,
-			Reason: "the server speaks " + versionName(m.LegacyVersion) + ", and we speak TLS 1.3"}
+		reason := "the server speaks " + versionName(m.LegacyVersion) + ", and we speak TLS 1.3"
+		if m.LegacyVersion > versionTLS12 {
+			reason = "the server left out supported_versions, without which there is no TLS 1.3"
+		}
+		return &Failure{Alert: alert.ProtocolVersion, Code: code.NoCommonVersion, Fault: PeerIncompatible, At: c.at, Reason: reason}
 	}
 	if m.Version != versionTLS13 {
 		return c.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the server chose %s, which was not offered", versionName(m.Version))

@@ -152,7 +152,9 @@ func (s *Server) waitClientHello(t message.Type, msg []byte) (serverState, error
 func (s *Server) checkClientHello() error {
 	h := &s.hello
 	if !has(h.Versions, versionTLS13) {
-		best := h.LegacyVersion
+		// Without supported_versions it is TLS 1.2 at most, whatever it says (RFC
+		// 8446, section 4.2.1).
+		best := min(h.LegacyVersion, versionTLS12)
 		if len(h.Versions) > 0 {
 			best = 0
 		}
