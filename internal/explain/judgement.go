@@ -107,7 +107,7 @@ func (r *Recorder) passedWords(topic string, path *pki.Path, whom string) string
 		if len(path.Chain) == 1 {
 			return leaf.Label() + " is itself " + trusted
 		}
-		return fmt.Sprintf("the signatures hold, up to %s, %s", end.Label(), trusted)
+		return fmt.Sprintf("the signatures lead to %s, %s", end.Label(), trusted)
 	case "time":
 		first := end
 		for _, c := range path.Chain {

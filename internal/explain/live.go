@@ -37,6 +37,9 @@ type Target struct {
 	Wait time.Duration
 	// Clock is the time to judge by; nil is time.Now.
 	Clock func() time.Time
+
+	// suites are for tests, whose stories must not depend on the processor.
+	suites []mtls.Suite
 }
 
 const (
@@ -126,7 +129,7 @@ func (t *Target) client() (*mtls.Client, *Recorder, error) {
 		Identity: t.Identity,
 		Servers:  judge(t.Anchors),
 		ALPN:     t.ALPN,
-		Common:   mtls.Common{Observer: r, Clock: t.Clock, Limits: &mtls.Limits{HandshakeTime: t.Timeout}},
+		Common:   mtls.Common{Suites: t.suites, Observer: r, Clock: t.Clock, Limits: &mtls.Limits{HandshakeTime: t.Timeout}},
 	})
 	return client, r, err
 }
@@ -225,7 +228,7 @@ func unreachable(target string, err error) *Story {
 	if errors.As(err, &dns) {
 		k = code.DNS
 	}
-	return failedStory(target, k, mtls.Network, plain(target)+" can't be reached: "+err.Error(), true)
+	return failedStory(target, k, mtls.Network, plain(target)+" can't be reached: "+printable(err.Error()), true)
 }
 
 func failedStory(target string, k code.Code, fault mtls.Fault, reason string, unreachable bool) *Story {

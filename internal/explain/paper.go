@@ -3,6 +3,7 @@ package explain
 import (
 	"encoding/hex"
 	"io"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -154,11 +155,12 @@ func (p *paper) dump(indent int, b []byte) {
 }
 
 // wrap breaks words into lines of at most width runes, at spaces; what is longer
-// than a line is cut. Line breaks in words stay.
+// than a line is cut. Line breaks in words stay; what else could act on a terminal
+// is escaped, for the case that whoever worded it forgot.
 func wrap(words string, width int) []string {
 	width = max(width, 20)
 	var out []string
-	for _, paragraph := range strings.Split(words, "\n") {
+	for _, paragraph := range strings.Split(escape(words), "\n") {
 		line := ""
 		for _, w := range strings.Fields(paragraph) {
 			for utf8.RuneCountInString(w) > width {
@@ -180,4 +182,17 @@ func wrap(words string, width int) []string {
 		out = append(out, line)
 	}
 	return out
+}
+
+// escape is s in ASCII: its line breaks stay, and every other rune that is not
+// printable ASCII stands as in a Go string.
+func escape(s string) string {
+	for i := range len(s) {
+		if c := s[i]; (c < ' ' || c > '~') && c != '\n' {
+			q := strconv.QuoteToASCII(s)
+			q = strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`)
+			return strings.ReplaceAll(q, `\n`, "\n")
+		}
+	}
+	return s
 }

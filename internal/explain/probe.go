@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"strings"
@@ -65,16 +64,16 @@ func (q *prober) listen(ctx context.Context, heard []byte) *Speech {
 		return s
 	}
 	if isTLS(heard) {
-		return &Speech{Protocol: "TLS", Words: "it answers in TLS, and refuses every version from 1.0 to 1.3 as we offer it"}
+		return &Speech{Protocol: "TLS", Words: "It answers in TLS, and refuses every version up to 1.3 as we offer it."}
 	}
-	said, err := q.ask(ctx, []byte("GET / HTTP/1.1\r\nHost: "+host(q.serverName)+"\r\nConnection: close\r\n\r\n"), 16)
+	said, err := q.ask(ctx, []byte("GET / HTTP/1.1\r\nHost: "+host(q.serverName)+"\r\nConnection: close\r\n\r\n"), aLine)
 	if s := recognise(said); s != nil {
 		return s
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return &Speech{Protocol: "nothing", Words: "it takes the connection and is silent, to a TLS hello and to an HTTP request alike"}
+		return &Speech{Protocol: "nothing", Words: "It takes the connection and is silent, whether we speak TLS or HTTP."}
 	}
-	return &Speech{Protocol: "nothing", Words: "it takes the connection and closes it without a word"}
+	return &Speech{Protocol: "nothing", Words: "It takes the connection and closes it without a word."}
 }
 
 // host is a server's name as it may stand in a Host header.
@@ -91,19 +90,19 @@ func isTLS(b []byte) bool { return len(b) >= 3 && (b[0] == 21 || b[0] == 22) && 
 
 // greetings are how protocols begin that speak in lines; the first that fits counts.
 var greetings = []struct{ begin, within, protocol, words string }{
-	{"HTTP/", "", "HTTP", "it speaks plain HTTP on this port"},
-	{"SSH-", "", "SSH", "it speaks SSH"},
-	{"220", "FTP", "FTP", "it speaks FTP; TLS begins there with AUTH TLS"},
-	{"220", "", "SMTP", "it speaks SMTP; TLS begins there with STARTTLS, or on port 465 at once"},
-	{"554", "", "SMTP", "it speaks SMTP, and turns us away"},
-	{"421", "", "SMTP", "it speaks SMTP or FTP, and turns us away"},
-	{"+OK", "", "POP3", "it speaks POP3; TLS begins there with STLS, or on port 995 at once"},
-	{"* OK", "", "IMAP", "it speaks IMAP; TLS begins there with STARTTLS, or on port 993 at once"},
-	{"-ERR", "", "Redis", "it answers in lines as Redis does"},
-	{"RFB ", "", "VNC", "it speaks VNC"},
-	{"AMQP", "", "AMQP", "it speaks AMQP"},
-	{"ERROR", "", "lines", "it speaks a protocol of lines"},
-	{"<?xml", "", "XML", "it speaks a protocol in XML"},
+	{"HTTP/", "", "HTTP", "It speaks plain HTTP on this port, without TLS."},
+	{"SSH-", "", "SSH", "It speaks SSH."},
+	{"220", "FTP", "FTP", "It speaks FTP, in which TLS begins with AUTH TLS."},
+	{"220", "", "SMTP", "It speaks SMTP, in which TLS begins with STARTTLS, or at once on port 465."},
+	{"554", "", "SMTP", "It speaks SMTP, and turns us away."},
+	{"421", "", "SMTP", "It speaks SMTP or FTP, and turns us away."},
+	{"+OK", "", "POP3", "It speaks POP3, in which TLS begins with STLS, or at once on port 995."},
+	{"* OK", "", "IMAP", "It speaks IMAP, in which TLS begins with STARTTLS, or at once on port 993."},
+	{"-ERR", "", "Redis", "It answers in lines, as Redis does."},
+	{"RFB ", "", "VNC", "It speaks VNC."},
+	{"AMQP", "", "AMQP", "It speaks AMQP, without TLS."},
+	{"ERROR", "", "lines", "It speaks a protocol of lines."},
+	{"<?xml", "", "XML", "It speaks a protocol in XML."},
 }
 
 // recognise tells a protocol by its first bytes; nil where there are none, or TLS.
@@ -119,9 +118,9 @@ func recognise(b []byte) *Speech {
 	}
 	// MySQL and MariaDB begin with a packet: length, number 0, protocol 10, version.
 	if len(b) > 5 && b[2] == 0 && b[3] == 0 && b[4] == 10 {
-		return &Speech{Protocol: "MySQL", Words: "it speaks MySQL's protocol, in which TLS begins later", Banner: banner}
+		return &Speech{Protocol: "MySQL", Words: "It speaks MySQL's protocol, in which TLS begins later.", Banner: banner}
 	}
-	return &Speech{Protocol: "another protocol", Words: "what it says is not TLS", Banner: banner}
+	return &Speech{Protocol: "another protocol", Words: "What it says is not TLS.", Banner: banner}
 }
 
 func firstLine(b []byte) string {
@@ -129,8 +128,24 @@ func firstLine(b []byte) string {
 	return strings.TrimRight(line, "\r")
 }
 
-// ask sends b and reads until there are enough bytes, or no more come.
-func (q *prober) ask(ctx context.Context, b []byte, enough int) ([]byte, error) {
+// aLine says whether b holds a line, or as much as a line that tells anything.
+func aLine(b []byte) bool { return len(b) >= 64 || strings.Contains(string(b), "\n") }
+
+// anAnswer says whether b holds an alert, a ServerHello up to its cipher suite, or
+// what is neither.
+func anAnswer(b []byte) bool {
+	switch {
+	case len(b) < 7:
+		return len(b) >= 3 && !isTLS(b)
+	case b[0] == 22 && b[5] == byte(message.TypeServerHello):
+		_, _, _, ok := serverHello(b)
+		return ok || len(b) >= 5+helloBytes
+	}
+	return true
+}
+
+// ask sends b and reads until that is enough, or no more comes.
+func (q *prober) ask(ctx context.Context, b []byte, enough func([]byte) bool) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, q.time)
 	defer cancel()
 	c, err := q.dial(ctx)
@@ -143,9 +158,15 @@ func (q *prober) ask(ctx context.Context, b []byte, enough int) ([]byte, error) 
 	if _, err := c.Write(b); err != nil {
 		return nil, err
 	}
-	said := make([]byte, tapped)
-	n, err := io.ReadAtLeast(c, said, enough)
-	return said[:n], err
+	said := make([]byte, 0, tapped)
+	for len(said) < cap(said) && !enough(said) {
+		n, err := c.Read(said[len(said):cap(said)])
+		said = said[:len(said)+n]
+		if err != nil {
+			return said, err
+		}
+	}
+	return said, nil
 }
 
 // older are the versions that are asked for, and what they are called.
@@ -160,7 +181,7 @@ func (q *prober) askOlder(ctx context.Context) *Speech {
 	s := &Speech{}
 	any, downgraded := false, false
 	for _, v := range older {
-		said, err := q.ask(ctx, oldHello(v.version, q.serverName), 5+helloBytes)
+		said, err := q.ask(ctx, oldHello(v.version, q.serverName), anAnswer)
 		if len(said) == 0 && len(s.Versions) == 0 {
 			return nil // not a word of TLS
 		}
@@ -181,9 +202,9 @@ func (q *prober) askOlder(ctx context.Context) *Speech {
 			break
 		}
 	}
-	s.Words = "it does not speak TLS 1.3"
+	s.Words = "It does not speak TLS 1.3."
 	if downgraded {
-		s.Words = "it speaks TLS 1.3 as well, but takes nothing of what we offer there"
+		s.Words = "It speaks TLS 1.3 as well, but takes nothing of what we offer there."
 	}
 	return s
 }
@@ -197,11 +218,11 @@ func readAnswer(asked uint16, name string, said []byte, err error) (a Answer, se
 	a.Version = name
 	switch {
 	case len(said) == 0 && errors.Is(err, os.ErrDeadlineExceeded):
-		a.Words = "silence"
+		a.Words = "it is silent"
 	case len(said) == 0:
-		a.Words = "closed without a word"
+		a.Words = "it closes without a word"
 	case said[0] == 21 && len(said) >= 7:
-		a.Words = "refused: " + alert.Alert(said[6]).String()
+		a.Words = "refused with " + alert.Alert(said[6]).String()
 	case said[0] == 22:
 		version, random, id, ok := serverHello(said)
 		switch {
@@ -325,19 +346,15 @@ func (o *Outcome) foreign(s *Speech) {
 func (s *Speech) write(p *paper) {
 	var list []Fact
 	for _, a := range s.Versions {
+		value := "no: " + a.Words
 		if a.OK {
-			list = append(list, Fact{a.Version, a.Suite, Passed})
-		} else {
-			list = append(list, Fact{a.Version, a.Words, Failed})
+			value = "yes: " + a.Suite
 		}
+		list = append(list, Fact{Label: a.Version, Value: value})
 	}
 	if s.Banner != "" {
 		list = append(list, Fact{Label: "it said", Value: s.Banner})
 	}
-	words := s.Words
-	if len(s.Versions) == 0 {
-		words = s.Protocol + ": " + words
-	}
-	p.text(4, words)
+	p.text(4, s.Words)
 	p.facts(4, list)
 }

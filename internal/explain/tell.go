@@ -9,9 +9,9 @@ import (
 // Write tells the story to people.
 func (s *Story) Write(w io.Writer, l Look) error {
 	p := newPaper(l)
-	title := s.Target
+	title := printable(s.Target)
 	if s.Address != "" && s.Address != s.Target {
-		title += " at " + s.Address
+		title += " at " + printable(s.Address)
 	}
 	p.line(p.in(bold, title))
 	for i := range s.Steps {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/mutual-tls/mutual/internal/mint"
+	"github.com/mutual-tls/mutual/internal/suite"
 	"github.com/mutual-tls/mutual/mtls"
 	"github.com/mutual-tls/mutual/pki"
 )
@@ -109,11 +110,36 @@ func listenWith(t testing.TB, handle func(net.Conn)) string {
 	return l.Addr().String()
 }
 
+// ours is a server's configuration of mtls, at noon. Its story does not depend on
+// the version of Go.
+func (w *world) ours(t testing.TB) mtls.ServerConfig {
+	return mtls.ServerConfig{
+		Identity: shown(t, w.orders), Clients: mtls.Anonymous(),
+		Common: mtls.Common{Clock: func() time.Time { return noon }},
+	}
+}
+
+// serveOurs runs a server of mtls until the test ends.
+func serveOurs(t testing.TB, cfg mtls.ServerConfig) string {
+	t.Helper()
+	server, err := mtls.NewServer(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return listenWith(t, func(c net.Conn) {
+		if conn, err := server.Accept(context.Background(), c); err == nil {
+			_, _ = conn.Read(make([]byte, 1))
+			_ = conn.Close()
+		}
+	})
+}
+
 // target is a server at address that is to be orders.example.com.
 func (w *world) target(address string) Target {
 	return Target{
-		Address: address, ServerName: "orders.example.com", Anchors: w.anchors, Trusted: "one of the authorities in ca.crt",
-		Clock: func() time.Time { return noon },
+		Address: address, ServerName: "orders.example.com", Anchors: w.anchors, Trusted: "an authority in ca.crt",
+		Clock:  func() time.Time { return noon },
+		suites: []mtls.Suite{suite.AES128GCMSHA256, suite.AES256GCMSHA384},
 	}
 }
 
