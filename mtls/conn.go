@@ -502,7 +502,19 @@ const closeTime = 5 * time.Second
 
 // Close says close_notify, as far as that can be done at once, and closes. It
 // wakes Read and Write, which answer net.ErrClosed. A second Close does nothing.
-func (c *Conn) Close() error {
+func (c *Conn) Close() error { return c.close(true) }
+
+// Abort closes at once and says no close_notify: the peer learns that what it got
+// may not be all. It is for whoever can't go on, as when what lies behind a
+// gateway broke off; an orderly Close would pass for an orderly end.
+func (c *Conn) Abort() error {
+	if t, ok := c.transport.(interface{ SetLinger(int) error }); ok {
+		_ = t.SetLinger(0)
+	}
+	return c.close(false)
+}
+
+func (c *Conn) close(orderly bool) error {
 	if c.closed.Swap(true) {
 		return nil
 	}
@@ -510,7 +522,7 @@ func (c *Conn) Close() error {
 	// Where a writer is blocked there is no place for a close_notify: the
 	// stream ends in the middle, and that is what the peer is to see.
 	if c.out.TryLock() {
-		if c.out.err == nil {
+		if c.out.err == nil && orderly {
 			c.boundWrites(closeTime)
 			_ = c.closeNotify()
 		}
@@ -519,7 +531,7 @@ func (c *Conn) Close() error {
 	}
 	// Where a reader is blocked, it ends its half when the transport wakes it.
 	idle := c.in.TryLock()
-	if idle {
+	if idle && orderly {
 		dropReceived(c.transport)
 	}
 	err := c.transport.Close()

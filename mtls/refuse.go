@@ -154,12 +154,24 @@ func (c *Conn) peerName() string {
 	return "the client"
 }
 
+// plainPeerName is peerName where a sentence is short: a server's own name, which
+// was ours to give and is a clean one.
+func (c *Conn) plainPeerName() string {
+	if c.role == RoleClient && c.serverName != "" {
+		return c.serverName
+	}
+	return c.peerName()
+}
+
 // ownName is what we are called in what the peer refused.
 func (c *Conn) ownName() string {
 	if l := c.stream.ShownCertificate(); l != nil {
 		if chain, err := pki.ParseChain(l.Value.(*Certificate).chain[:1]); err == nil {
-			if p := peerOf(chain[0], nil); p.Name() != "" {
-				return p.Name()
+			if name := peerOf(chain[0], nil).Name(); name != "" {
+				if clean, err := identity.Parse(name); err == nil {
+					return clean.String()
+				}
+				return identity.Quote(name)
 			}
 		}
 	}
@@ -174,7 +186,7 @@ func (c *Conn) refusePeerAlert(e *stream.PeerAlert) *Refusal {
 	k := code.ByAlert(e.Alert)
 	entry, _ := code.Lookup(k)
 	r := newRefusal(k, PeerRefusedUs, "waiting for "+e.At,
-		fmt.Sprintf("%s refused %s: %s", c.peerName(), c.ownName(), alertWords(e.Alert, entry)), nil)
+		fmt.Sprintf("%s refused %s: %s", c.plainPeerName(), c.ownName(), alertWords(e.Alert, entry)), nil)
 	r.Alert, r.HasAlert = e.Alert, true
 	if c.proven {
 		r.Shown = c.peer
@@ -291,3 +303,7 @@ func settle(v *Verdict, err error) *Verdict {
 	}
 	return &own
 }
+
+// Unreachable is the *Refusal of a peer whose address could not be connected to,
+// for those who dial by themselves and then Connect.
+func Unreachable(address string, err error) error { return refuseDial(address, err) }

@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"strings"
+	"sync/atomic"
 
 	"github.com/mutual-tls/mutual/identity"
 	"github.com/mutual-tls/mutual/internal/alert"
@@ -313,6 +314,52 @@ func (a *allowed) Verify(ctx context.Context, claim *Claim) (*Verdict, error) {
 		out.Mend = "if it is to be let in, add " + name + " to the rules (--allow)"
 	}
 	return &out, nil
+}
+
+// SwapVerifier is a Verifier that can be exchanged while it is in use, as when the
+// authorities' file was written anew. Whoever exchanges it should have the Server
+// or Client Recheck what stands.
+type SwapVerifier struct{ current atomic.Pointer[Verifier] }
+
+// NewSwapVerifier is a SwapVerifier that asks v.
+func NewSwapVerifier(v Verifier) *SwapVerifier {
+	s := &SwapVerifier{}
+	s.Set(v)
+	return s
+}
+
+// Set exchanges the verifier. With nil nobody is admitted.
+func (s *SwapVerifier) Set(v Verifier) { s.current.Store(&v) }
+
+func (s *SwapVerifier) get() Verifier {
+	if v := s.current.Load(); v != nil {
+		return *v
+	}
+	return nil
+}
+
+func (s *SwapVerifier) check(peer Role) error {
+	v := s.get()
+	if v == nil {
+		return errors.New("the verifier holds none yet: nobody could be admitted")
+	}
+	return checkVerifier(v, peer)
+}
+
+func (s *SwapVerifier) hints() [][]byte {
+	if h, ok := s.get().(hinter); ok {
+		return h.hints()
+	}
+	return nil
+}
+
+// Verify asks the verifier in use.
+func (s *SwapVerifier) Verify(ctx context.Context, claim *Claim) (*Verdict, error) {
+	v := s.get()
+	if v == nil {
+		return nil, errors.New("the verifier was taken away")
+	}
+	return v.Verify(ctx, claim)
 }
 
 // VerifierFunc makes a Verifier of a function.

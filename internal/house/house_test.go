@@ -23,7 +23,7 @@ const module = "github.com/mutual-tls/mutual"
 var floors = [][]string{
 	{"cmd/mutual", "internal/bench"},
 	{"internal/demo", "internal/e2e", "internal/interop"},
-	{"internal/explain", "internal/gateway"},
+	{"internal/explain", "internal/gateway", "internal/credential"},
 	{"mtls/nethttp"},
 	{"mtls"},
 	{"internal/live"},

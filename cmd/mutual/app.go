@@ -1,0 +1,122 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// app is what all commands share.
+type app struct {
+	out, err io.Writer
+	json     bool
+	log      string
+	data     string
+	verbose  bool
+}
+
+func (a *app) root() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "mutual",
+		Short: "Mutual TLS made whole",
+		Long: `mutual puts mutual TLS between services: both ends are proven, and every
+refusal says why.
+
+  mutual serve orders --to 127.0.0.1:8080 --allow web \
+         --cert orders.crt --key orders.key --client-ca ca.crt
+  mutual connect --to orders.example:8443 --listen 127.0.0.1:9000 \
+         --cert web.crt --key web.key --server-ca ca.crt
+  mutual explain orders.example:8443     what a handshake says, in words
+  mutual demo                            the whole story on one machine`,
+		SilenceErrors:              true,
+		SilenceUsage:               true,
+		SuggestionsMinimumDistance: 2,
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+				return usage("there is no command %q; did you mean %s?", args[0], strings.Join(near, " or "))
+			}
+			return usage("there is no command %q; mutual --help lists them", args[0])
+		},
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.SetOut(a.out)
+	c.SetErr(a.err)
+	f := c.PersistentFlags()
+	f.BoolVar(&a.json, "json", false, "one JSON value on standard output, words to standard error")
+	f.StringVar(&a.log, "log", "text", "how to log to standard error: text or json")
+	f.BoolVarP(&a.verbose, "verbose", "v", false, "log connections that go well, too")
+	f.StringVar(&a.data, "data", "", "folder for identities and the authority; PEM files need none")
+	c.PersistentPreRunE = func(*cobra.Command, []string) error {
+		if a.log != "text" && a.log != "json" {
+			return usage("--log is %q; it can be text or json", a.log)
+		}
+		return nil
+	}
+	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usage("%v; %s --help lists the flags", err, c.CommandPath())
+	})
+	c.AddCommand(a.commands()...)
+	return c
+}
+
+// commands are all of them, in the order that help shows.
+func (a *app) commands() []*cobra.Command {
+	cobra.EnableCommandSorting = false
+	return []*cobra.Command{a.serveCommand(), a.connectCommand(), a.versionCommand()}
+}
+
+// complain tells a failure in one sentence.
+func (a *app) complain(f *failure) {
+	prefix := "mutual: "
+	if a.colour(a.err) {
+		prefix = "\x1b[31mmutual:\x1b[0m "
+	}
+	fmt.Fprintln(a.err, prefix+f.Error())
+}
+
+// printJSON prints one JSON value on standard output.
+func (a *app) printJSON(v any) error {
+	e := json.NewEncoder(a.out)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// colour is whether w is a terminal whose user wants colour.
+func (a *app) colour(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
+}
+
+func (a *app) logger() *slog.Logger {
+	o := &slog.HandlerOptions{Level: slog.LevelInfo}
+	if a.verbose {
+		o.Level = slog.LevelDebug
+	}
+	if a.log == "json" {
+		return slog.New(slog.NewJSONHandler(a.err, o))
+	}
+	return slog.New(slog.NewTextHandler(a.err, o))
+}
+
+// exactly is a check of arguments whose error says which are missing.
+func exactly(names ...string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		switch {
+		case len(args) < len(names):
+			return usage("%s needs %s; %s --help shows how", c.CommandPath(), strings.Join(names[len(args):], " and "), c.CommandPath())
+		case len(args) > len(names):
+			return usage("%s takes %d argument(s), and %q is one too many", c.CommandPath(), len(names), args[len(names)])
+		}
+		return nil
+	}
+}

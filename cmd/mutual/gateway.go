@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"crypto/fips140"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mutual-tls/mutual/internal/credential"
+	"github.com/mutual-tls/mutual/internal/gateway"
+	"github.com/mutual-tls/mutual/keystore"
+	"github.com/mutual-tls/mutual/mtls"
+)
+
+// gatewayFlags are what serve and connect both take.
+type gatewayFlags struct {
+	listen, to       string
+	cert, key, ca    string
+	alpn             []string
+	health, announce string
+	keylog           string
+	dryRun           bool
+	drain, idle      time.Duration
+	handshake, grace time.Duration
+	connections      int
+}
+
+func (g *gatewayFlags) register(c *cobra.Command, listen string) {
+	f := c.Flags()
+	f.SortFlags = false
+	f.StringVar(&g.listen, "listen", listen, "where to listen: HOST:PORT, :PORT or unix:PATH")
+	f.StringSliceVar(&g.alpn, "alpn", nil, "application protocols to agree on, preferred first; none is agreed on else")
+	f.DurationVar(&g.drain, "drain", 30*time.Second, "how long connections may take to end after a stop")
+	f.DurationVar(&g.handshake, "handshake-timeout", 10*time.Second, "how long a handshake may take")
+	f.DurationVar(&g.idle, "idle-timeout", 0, "how long a connection may stand still; 0 is for ever")
+	f.DurationVar(&g.grace, "grace", 30*time.Second, "from the end of a peer's certificate to the end of its connection")
+	f.IntVar(&g.connections, "max-connections", 0, "carry at most so many at once; the next ones wait")
+	f.StringVar(&g.health, "health", "", "answer /healthz and /readyz at this address")
+	f.StringVar(&g.announce, "announce", "", "write where we listen to this file, as JSON, when ready")
+	f.StringVar(&g.keylog, "keylog", "", "write every connection's secrets to this file (debugging alone)")
+	f.BoolVar(&g.dryRun, "dry-run", false, "say what would be done, and do nothing")
+}
+
+// check answers with the config that the flags make.
+func (g *gatewayFlags) check(name string, log *slog.Logger) (gateway.Config, error) {
+	cfg := gateway.Config{Name: name, Drain: g.drain, Idle: g.idle, MaxConnections: g.connections, Announce: g.announce, Log: log}
+	for _, d := range []struct {
+		flag string
+		v    time.Duration
+		zero bool
+	}{{"--drain", g.drain, true}, {"--idle-timeout", g.idle, true}, {"--grace", g.grace, true}, {"--handshake-timeout", g.handshake, false}} {
+		if d.v < 0 || d.v == 0 && !d.zero {
+			return cfg, usage("%s is %v; it must be longer than nothing", d.flag, d.v)
+		}
+	}
+	if g.connections < 0 {
+		return cfg, usage("--max-connections is %d; 0 is no limit, and less makes no sense", g.connections)
+	}
+	for i, p := range g.alpn {
+		if g.alpn[i] = strings.TrimSpace(p); g.alpn[i] == "" {
+			return cfg, usage("--alpn names an empty protocol; write for example --alpn http/1.1")
+		}
+	}
+	var err error
+	if cfg.To, err = gateway.ParseAddress(g.to); err != nil {
+		return cfg, usage("--to: %w", err)
+	}
+	if host, _, _ := strings.Cut(cfg.To.Address, ":"); cfg.To.Network == "tcp" && (host == "" || strings.HasSuffix(cfg.To.Address, ":0")) {
+		return cfg, usage("--to %s does not say whom to reach; write HOST:PORT", g.to)
+	}
+	if cfg.Listen, err = gateway.ParseAddress(g.listen); err != nil {
+		return cfg, usage("--listen: %w", err)
+	}
+	if g.health != "" {
+		a, err := gateway.ParseAddress(g.health)
+		if err != nil {
+			return cfg, usage("--health: %w", err)
+		}
+		cfg.Health = &a
+	}
+	if fips140.Enforced() {
+		return cfg, usage("GODEBUG=fips140=only refuses the primitives that TLS is made of here; start without it")
+	}
+	return cfg, nil
+}
+
+// common is what both roles of mtls are told.
+func (g *gatewayFlags) common(log *slog.Logger) (mtls.Common, io.Closer, error) {
+	limits := mtls.DefaultLimits()
+	limits.HandshakeTime, limits.Grace = g.handshake, g.grace
+	if g.grace == 0 {
+		limits.Grace = -1 // none
+	}
+	c := mtls.Common{Limits: &limits}
+	if g.keylog == "" {
+		return c, nil, nil
+	}
+	f, err := os.OpenFile(g.keylog, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return c, nil, fail(exitFailed, fmt.Errorf("--keylog: %w", err))
+	}
+	if st, err := f.Stat(); err == nil && st.Mode().Perm()&0o077 != 0 && st.Mode().IsRegular() {
+		_ = f.Close()
+		return c, nil, fail(exitFailed, fmt.Errorf("--keylog: others may read %s, and it is to hold every secret: chmod 600 %s", g.keylog, g.keylog))
+	}
+	log.Warn("EVERY SECRET OF EVERY CONNECTION IS WRITTEN TO "+g.keylog+": whoever reads it reads all traffic", "file", g.keylog)
+	c.KeyLog = f
+	return c, f, nil
+}
+
+// warn tells what is unwise about a key's file.
+func warnKey(keyFile string, log *slog.Logger) {
+	if keyFile == "" {
+		return
+	}
+	for _, w := range keystore.Warnings(keyFile) {
+		log.Warn(w, "file", keyFile)
+	}
+}
+
+// open reads the PEM files. What they lack is a usage error: nothing else that
+// the user could wait for would mend it.
+func open(f credential.Files, wrap func(mtls.Verifier) mtls.Verifier) (*credential.Live, error) {
+	l, err := credential.Open(f, wrap)
+	if err != nil {
+		return nil, fail(exitFailed, err)
+	}
+	return l, nil
+}
+
+// runGateway carries traffic until a signal: the first begins to drain, the
+// second cuts.
+func (a *app) runGateway(g *gateway.Gateway, live *credential.Live, log *slog.Logger) error {
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	signals, hangup, now := make(chan os.Signal, 4), make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	notifyHangup(hangup)
+	defer signal.Stop(signals)
+	go func() {
+		s := <-signals
+		log.Info("stopping on " + s.String() + "; once more cuts what still stands")
+		stop()
+		<-signals
+		close(now)
+	}()
+	go live.Watch(ctx, time.Second, hangup, log, func() { g.Recheck(ctx) })
+	if err := g.Run(ctx, now); err != nil {
+		return fail(exitFailed, err)
+	}
+	return nil
+}
+
+// lines prints what a gateway is about to do, aligned, to standard error.
+func (a *app) lines(pairs ...[2]string) {
+	width := 0
+	for _, p := range pairs {
+		width = max(width, len(p[0]))
+	}
+	for _, p := range pairs {
+		if p[1] != "" {
+			fmt.Fprintf(a.err, "%-*s  %s\n", width, p[0], p[1])
+		}
+	}
+}
+
+// until is when a certificate ends, in words.
+func until(l *credential.Live) string {
+	leaf := l.Leaf()
+	if leaf == nil {
+		return ""
+	}
+	left := time.Until(leaf.NotAfter()).Round(time.Minute)
+	if left < 0 {
+		return fmt.Sprintf("%s, EXPIRED at %s", names(leaf.Names()), leaf.NotAfter().UTC().Format(time.RFC3339))
+	}
+	return fmt.Sprintf("%s, valid until %s", names(leaf.Names()), leaf.NotAfter().UTC().Format(time.RFC3339))
+}
+
+func names(list []string) string {
+	clean := make([]string, len(list))
+	for i, n := range list {
+		clean[i] = gateway.Plain(n)
+	}
+	if len(clean) > 4 {
+		clean = append(slices.Clone(clean[:4]), fmt.Sprintf("and %d more", len(list)-4))
+	}
+	return strings.Join(clean, ", ")
+}
+
+// needsAuthority is the answer to what the authority will bring.
+func needsAuthority(what string) error {
+	return usage("%s needs an authority, which this version does not have: give PEM files instead", what)
+}

@@ -1,0 +1,212 @@
+package credential
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/mutual-tls/mutual/internal/mint"
+)
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// desk is a folder with files that are watched.
+type desk struct {
+	t         *testing.T
+	dir       string
+	root      *mint.Authority
+	live      *Live
+	log       syncBuffer
+	retrusted atomic.Int64
+}
+
+func newDesk(t *testing.T) *desk {
+	d := &desk{t: t, dir: t.TempDir(), root: mint.Root("Root")}
+	cert, key, err := d.root.Leaf("orders").WriteFiles(d.dir, "orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca := filepath.Join(d.dir, "ca.crt")
+	if err := d.root.WriteFile(ca); err != nil {
+		t.Fatal(err)
+	}
+	if d.live, err = Open(Files{Cert: cert, Key: key, CA: ca}, nil); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		d.live.Watch(ctx, 5*time.Millisecond, nil, slog.New(slog.NewTextHandler(&d.log, nil)), func() { d.retrusted.Add(1) })
+	}()
+	t.Cleanup(func() { stop(); <-done })
+	return d
+}
+
+func (d *desk) write(name string, b []byte) {
+	d.t.Helper()
+	if err := os.WriteFile(filepath.Join(d.dir, name), b, 0o600); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func (d *desk) await(what string, is func() bool) {
+	d.t.Helper()
+	for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			d.t.Fatalf("%s: not so; the log says\n%s", what, d.log.String())
+		}
+	}
+}
+
+func (d *desk) serial() string { return d.live.Leaf().Serial() }
+
+func TestANewPairIsUsedWhenBothAreThere(t *testing.T) {
+	d := newDesk(t)
+	next := d.root.Leaf("orders")
+	before := d.serial()
+	d.write("orders.crt", next.CertPEM())
+	d.await("the half pair is told", func() bool { return strings.Contains(d.log.String(), "the former stay in use") })
+	if d.serial() != before {
+		t.Fatal("a certificate without its key is in use")
+	}
+	d.write("orders.key", next.KeyPEM())
+	d.await("the new pair is in use", func() bool { return d.serial() != before })
+	if d.live.Identity.Current().Chain()[0][0] != 0x30 || !bytes.Equal(d.live.Identity.Current().Chain()[0], next.Chain[0]) {
+		t.Error("the identity shows another certificate")
+	}
+	if n := strings.Count(d.log.String(), "the former stay in use"); n != 1 {
+		t.Errorf("the same trouble was told %d times:\n%s", n, d.log.String())
+	}
+	if strings.Contains(d.log.String(), "PRIVATE") {
+		t.Error("the log shows a key")
+	}
+}
+
+func TestWhatVanishesOrIsBrokenLeavesTheFormerInUse(t *testing.T) {
+	d := newDesk(t)
+	before := d.serial()
+	for i, damage := range []func(){
+		func() { d.write("orders.crt", []byte("-----BEGIN CERTIFICATE-----\nAA")) },
+		func() { os.Remove(filepath.Join(d.dir, "orders.key")) },
+		func() { d.write("ca.crt", nil) },
+		func() { d.write("ca.crt", []byte("no PEM")) },
+	} {
+		damage()
+		d.await("it is told", func() bool { return strings.Count(d.log.String(), "the former stay in use") == i+1 })
+	}
+	if d.serial() != before || d.retrusted.Load() != 0 {
+		t.Error("what was broken is in use")
+	}
+	// and it heals
+	next := d.root.Leaf("orders")
+	d.write("orders.key", next.KeyPEM())
+	d.write("orders.crt", next.CertPEM())
+	d.await("it healed", func() bool { return d.serial() != before })
+}
+
+func TestNewAuthoritiesAreTrustedAndWhatStandsIsJudgedAgain(t *testing.T) {
+	d := newDesk(t)
+	d.write("ca.crt", append(d.root.PEM(), mint.Root("Next").PEM()...))
+	d.await("what stands is judged again", func() bool { return d.retrusted.Load() == 1 })
+}
+
+func TestExchangingALinkIsSeen(t *testing.T) {
+	root := mint.Root("Root")
+	dir := t.TempDir()
+	for _, v := range []string{"1", "2"} {
+		if err := os.Mkdir(filepath.Join(dir, v), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := root.Leaf("orders").WriteFiles(filepath.Join(dir, v), "orders"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	at := filepath.Join(dir, "now")
+	if err := os.Symlink("1", at); err != nil {
+		t.Fatal(err)
+	}
+	l, err := Open(Files{Cert: filepath.Join(at, "orders.crt"), Key: filepath.Join(at, "orders.key")}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := l.Leaf().Serial()
+	_ = os.Symlink("2", at+".new")
+	_ = os.Rename(at+".new", at)
+	l.reload(false, slog.New(slog.DiscardHandler), nil)
+	if l.Leaf().Serial() == before {
+		t.Error("the link leads elsewhere now, and nobody saw")
+	}
+}
+
+func TestFilesThatMakeNoStart(t *testing.T) {
+	root, dir := mint.Root("Root"), t.TempDir()
+	cert, key, err := root.Leaf("orders").WriteFiles(dir, "orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, other, _ := root.Leaf("web").WriteFiles(dir, "web")
+	empty := filepath.Join(dir, "empty")
+	_ = os.WriteFile(empty, nil, 0o600)
+	for name, c := range map[string]struct {
+		files Files
+		says  string
+	}{
+		"a certificate without its key":   {Files{Cert: cert}, "come together"},
+		"a key without its certificate":   {Files{Key: key}, "come together"},
+		"a key of another":                {Files{Cert: cert, Key: other}, "key"},
+		"a file that is not there":        {Files{Cert: cert + "x", Key: key}, "can't be read"},
+		"no authorities in the file":      {Files{CA: empty}, "is empty"},
+		"a key where authorities are due": {Files{CA: key}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := Open(c.files, nil); err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+func TestAnEndedCertificateIsNotReady(t *testing.T) {
+	root := mint.Root("Root")
+	cert, key, err := root.Leaf("orders").WriteFiles(t.TempDir(), "orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := Open(Files{Cert: cert, Key: key}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	if err := l.Valid(now); err != nil {
+		t.Error(err)
+	}
+	if err := l.Valid(now.Add(48 * time.Hour)); err == nil || !strings.Contains(err.Error(), "expired at") {
+		t.Errorf("got %v", err)
+	}
+	if err := l.Valid(now.Add(-48 * time.Hour)); err == nil || !strings.Contains(err.Error(), "not valid before") {
+		t.Errorf("got %v", err)
+	}
+}

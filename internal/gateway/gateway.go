@@ -1,0 +1,231 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/mutual-tls/mutual/internal/code"
+	"github.com/mutual-tls/mutual/mtls"
+)
+
+// Config is what both kinds of gateway are told.
+type Config struct {
+	// Name is what this gateway is called in words: the service's name.
+	Name string
+	// Listen is where connections come in, To is where they go.
+	Listen, To Address
+	// Health is where /healthz and /readyz answer; nil for nowhere.
+	Health *Address
+	// Announce is a file to write when all is ready; "" for none.
+	Announce string
+	// Drain is how long connections may take to end by themselves after a stop.
+	Drain time.Duration
+	// Idle is how long a connection may stand still; 0 is for ever.
+	Idle time.Duration
+	// MaxConnections is how many are carried at once; 0 is no limit. Above it,
+	// what comes waits in the kernel.
+	MaxConnections int
+	// Ready answers why this gateway can't do its work now, nil if it can.
+	Ready func() error
+	// Log is told what happens.
+	Log *slog.Logger
+}
+
+// Gateway carries connections until it is stopped.
+type Gateway struct {
+	cfg      Config
+	refusals *refusals
+	listener net.Listener
+	health   net.Listener
+
+	// session carries one connection that came in.
+	session func(ctx context.Context, c net.Conn)
+	// recheck judges what stands again.
+	recheck func(context.Context)
+
+	standing atomic.Int64
+	draining atomic.Bool
+	wait     sync.WaitGroup
+	ctx      context.Context // ends when what still stands is cut
+	cut      context.CancelFunc
+}
+
+func newGateway(cfg Config, network slog.Level) *Gateway {
+	g := &Gateway{cfg: cfg, refusals: newRefusals(cfg.Log, network)}
+	g.ctx, g.cut = context.WithCancel(context.Background())
+	return g
+}
+
+// open begins to listen.
+func (g *Gateway) open() (net.Listener, error) {
+	l, err := g.cfg.Listen.Listen()
+	if err != nil {
+		return nil, err
+	}
+	if g.cfg.Health != nil {
+		if g.health, err = g.cfg.Health.Listen(); err != nil {
+			_ = l.Close()
+			return nil, fmt.Errorf("--health: %w", err)
+		}
+	}
+	if g.cfg.MaxConnections > 0 {
+		l = limit(l, g.cfg.MaxConnections)
+	}
+	return l, nil
+}
+
+// Addr is where connections come in.
+func (g *Gateway) Addr() Address { return Of(g.listener.Addr()) }
+
+// HealthAddr is where health is told; false for nowhere.
+func (g *Gateway) HealthAddr() (Address, bool) {
+	if g.health == nil {
+		return Address{}, false
+	}
+	return Of(g.health.Addr()), true
+}
+
+// Recheck judges what stands again, as after a change of trust.
+func (g *Gateway) Recheck(ctx context.Context) { g.recheck(ctx) }
+
+// Run carries connections until ctx ends; then none is accepted any more, and
+// what stands has the time of Config.Drain to end by itself. now cuts it at once.
+func (g *Gateway) Run(ctx context.Context, now <-chan struct{}) error {
+	defer g.cut()
+	if g.health != nil {
+		s := &http.Server{Handler: g.healthHandler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 8 << 10}
+		go func() { _ = s.Serve(g.health) }()
+		defer s.Close()
+	}
+	if g.cfg.Announce != "" {
+		if err := g.announce(); err != nil {
+			_ = g.listener.Close()
+			return err
+		}
+	}
+	stopped := make(chan struct{})
+	over := context.AfterFunc(ctx, func() {
+		g.draining.Store(true)
+		_ = g.listener.Close()
+		close(stopped)
+	})
+	err := g.accept()
+	if !over() {
+		<-stopped
+	} else {
+		_ = g.listener.Close()
+	}
+	if ctx.Err() == nil {
+		g.cut()
+		g.wait.Wait()
+		return err
+	}
+	g.drain(now)
+	return nil
+}
+
+func (g *Gateway) accept() error {
+	for {
+		c, err := g.listener.Accept()
+		if err != nil {
+			if pause, ok := passing(err); ok {
+				g.cfg.Log.Warn("a connection can't be accepted now: "+err.Error(), "code", string(code.ListenFailed))
+				select {
+				case <-time.After(pause):
+					continue
+				case <-g.ctx.Done():
+				}
+			}
+			return fmt.Errorf("listening ended: %w", err)
+		}
+		g.standing.Add(1)
+		g.wait.Go(func() {
+			defer g.standing.Add(-1)
+			g.session(g.ctx, c)
+		})
+	}
+}
+
+// passing says whether an error of accept will pass, and when to look again.
+func passing(err error) (time.Duration, bool) {
+	var temporary interface{ Temporary() bool }
+	if errors.Is(err, net.ErrClosed) || !errors.As(err, &temporary) || !temporary.Temporary() {
+		return 0, false
+	}
+	return 50 * time.Millisecond, true
+}
+
+// drain waits for what stands.
+func (g *Gateway) drain(now <-chan struct{}) {
+	log := g.cfg.Log
+	if n := g.standing.Load(); n > 0 {
+		log.Info(fmt.Sprintf("stopping: %s may take up to %v to end", connections(n), g.cfg.Drain), "code", string(code.Draining), "connections", n)
+	}
+	ended := make(chan struct{})
+	go func() { g.wait.Wait(); close(ended) }()
+	limit := time.NewTimer(g.cfg.Drain)
+	defer limit.Stop()
+	select {
+	case <-ended:
+		log.Info("stopped: every connection ended by itself")
+		return
+	case <-limit.C:
+	case <-now:
+	}
+	if n := g.standing.Load(); n > 0 {
+		log.Warn(fmt.Sprintf("stopped: %s did not end in time and had to be cut", connections(n)), "code", string(code.DrainCut), "connections", n)
+	}
+	g.cut()
+	<-ended
+}
+
+func connections(n int64) string {
+	if n == 1 {
+		return "1 connection"
+	}
+	return fmt.Sprintf("%d connections", n)
+}
+
+// carry joins a plain and a protected connection and tells how it went.
+func (g *Gateway) carry(ctx context.Context, plain net.Conn, secure *mtls.Conn, peer string) {
+	p, ok := plain.(plainConn)
+	if !ok { // a limited connection, which passes it on
+		p = halfCloser{plain}
+	}
+	r := &relay{plain: p, secure: secure, idle: g.cfg.Idle}
+	stop := context.AfterFunc(ctx, func() { r.broke(errCut) })
+	began := time.Now()
+	err := r.run()
+	stop()
+	attrs := []any{"peer", peer, "in", r.in.Load(), "out", r.out.Load(), "took", time.Since(began).Round(time.Millisecond).String()}
+	refusal, refused := mtls.RefusalOf(err)
+	switch {
+	case err == nil:
+		g.cfg.Log.Debug("connection ended", attrs...)
+	case refused && refusal.Fault != mtls.Network:
+		g.refusals.tell(secure.RemoteAddr().String(), refusal)
+	case errors.Is(err, errIdle):
+		g.cfg.Log.Info("connection cut: "+err.Error(), append(attrs, "code", string(code.IdleTimeout))...)
+	default:
+		g.cfg.Log.Debug("connection broke: "+err.Error(), attrs...)
+	}
+}
+
+var errCut = errors.New("the gateway stopped")
+
+// halfCloser gives a connection that was wrapped its half-close back.
+type halfCloser struct{ net.Conn }
+
+func (h halfCloser) CloseWrite() error {
+	if c, ok := h.Conn.(interface{ CloseWrite() error }); ok {
+		return c.CloseWrite()
+	}
+	return h.Close()
+}

@@ -1,0 +1,147 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/mutual-tls/mutual/mtls"
+)
+
+// A plain connection is one of TCP or of a Unix socket.
+type plainConn interface {
+	net.Conn
+	CloseWrite() error
+}
+
+// Buffers: a direction that trickles holds a small one, one that flows a big one.
+const (
+	smallBuffer = 4 << 10
+	bigBuffer   = 64 << 10
+)
+
+var (
+	smallPool = sync.Pool{New: func() any { b := make([]byte, smallBuffer); return &b }}
+	bigPool   = sync.Pool{New: func() any { b := make([]byte, bigBuffer); return &b }}
+)
+
+func pool(n int) *sync.Pool {
+	if n == bigBuffer {
+		return &bigPool
+	}
+	return &smallPool
+}
+
+// relay carries bytes between a plain and a protected connection until both
+// directions have ended, or one broke.
+type relay struct {
+	plain  plainConn
+	secure *mtls.Conn
+	idle   time.Duration // 0: no limit
+	// in counts what came from the peer, out what went to it.
+	in, out atomic.Int64
+	active  atomic.Int64 // when something last moved, by the clock's nanoseconds
+
+	once sync.Once
+	err  error // why it broke, nil for an orderly end
+}
+
+var errIdle = errors.New("nothing moved for the time that --idle-timeout allows")
+
+// run carries everything over, and closes both.
+func (r *relay) run() error {
+	r.active.Store(time.Now().UnixNano())
+	if r.idle > 0 {
+		over := make(chan struct{})
+		defer close(over)
+		go r.watch(over)
+	}
+	var both sync.WaitGroup
+	both.Go(func() { r.direction(r.secure, r.plain, &r.out) })
+	r.direction(r.plain, r.secure, &r.in)
+	both.Wait()
+	if r.err == nil {
+		_ = r.secure.Close()
+		_ = r.plain.Close()
+	}
+	return r.err
+}
+
+// watch breaks the relay when nothing has moved for too long.
+func (r *relay) watch(over <-chan struct{}) {
+	for left := r.idle; left > 0; left = r.idle - time.Since(time.Unix(0, r.active.Load())) {
+		timer := time.NewTimer(left)
+		select {
+		case <-over:
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+	}
+	r.broke(errIdle)
+}
+
+// direction carries what from sends to to, and then its end.
+func (r *relay) direction(to, from plainConn, count *atomic.Int64) {
+	b := smallPool.Get().(*[]byte)
+	defer func() { pool(len(*b)).Put(b) }()
+	for {
+		n, err := from.Read(*b)
+		if n > 0 {
+			r.active.Store(time.Now().UnixNano())
+			if _, werr := to.Write((*b)[:n]); werr != nil {
+				r.broke(werr)
+				return
+			}
+			count.Add(int64(n))
+			r.active.Store(time.Now().UnixNano())
+		}
+		switch {
+		case err == io.EOF:
+			// Whoever is gone for good can't be told, and did not have to be.
+			if err := to.CloseWrite(); err != nil && !errors.Is(err, net.ErrClosed) {
+				r.broke(err)
+			}
+			return
+		case err != nil:
+			r.broke(err)
+			return
+		}
+		if want := size(n, len(*b)); want != len(*b) {
+			pool(len(*b)).Put(b)
+			b = pool(want).Get().(*[]byte)
+		}
+	}
+}
+
+// size is how large the next buffer is to be, after n bytes came into one of has.
+func size(n, has int) int {
+	switch {
+	case n == has:
+		return bigBuffer
+	case n < smallBuffer/2:
+		return smallBuffer
+	}
+	return has
+}
+
+// broke ends both sides hard: neither is to take it for an orderly end. The first
+// reason counts; what breaks because of it does not.
+func (r *relay) broke(err error) {
+	r.once.Do(func() {
+		r.err = err
+		reset(r.plain)
+		_ = r.secure.Abort()
+	})
+}
+
+// reset closes a plain connection so that the other end sees it break.
+func reset(c net.Conn) {
+	if t, ok := c.(interface{ SetLinger(int) error }); ok {
+		_ = t.SetLinger(0)
+	}
+	_ = c.Close()
+}

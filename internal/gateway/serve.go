@@ -1,0 +1,52 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+
+	"github.com/mutual-tls/mutual/internal/code"
+	"github.com/mutual-tls/mutual/mtls"
+)
+
+// Serve makes a gateway that takes protected connections in and carries them to
+// what stands behind. make is given whom to tell of refusals. It listens already
+// when Serve returns.
+func Serve(cfg Config, make func(refused func(net.Addr, *mtls.Refusal)) (*mtls.Server, error)) (*Gateway, error) {
+	g := newGateway(cfg, slog.LevelInfo)
+	server, err := make(func(remote net.Addr, r *mtls.Refusal) {
+		if g.draining.Load() && r.Code == string(code.Canceled) {
+			return // we stop, and the caller did nothing
+		}
+		g.refusals.tell(remote.String(), r)
+	})
+	if err != nil {
+		return nil, err
+	}
+	l, err := g.open()
+	if err != nil {
+		return nil, err
+	}
+	g.listener, g.recheck = server.Wrap(l), server.Recheck
+	g.session = func(ctx context.Context, c net.Conn) { g.inbound(ctx, c.(*mtls.Conn)) }
+	return g, nil
+}
+
+func (g *Gateway) inbound(ctx context.Context, secure *mtls.Conn) {
+	who := "anonymous"
+	if p, ok := secure.Peer(); ok {
+		who = Plain(p.Name())
+	}
+	plain, err := g.cfg.To.Dial(ctx)
+	if err != nil {
+		_ = secure.Abort()
+		if ctx.Err() == nil {
+			g.cfg.Log.Error(fmt.Sprintf("%s can't be reached for %s: %v", g.cfg.To, who, err), "code", string(code.UpstreamUnreachable),
+				"peer", who, "mend", "start what listens at "+g.cfg.To.String()+", or give another address with --to")
+		}
+		return
+	}
+	g.cfg.Log.Debug("connection", "peer", who, "remote", secure.RemoteAddr().String())
+	g.carry(ctx, plain, secure, who)
+}
