@@ -187,12 +187,20 @@ func wrap(words string, width int) []string {
 // escape is s in ASCII: its line breaks stay, and every other rune that is not
 // printable ASCII stands as in a Go string.
 func escape(s string) string {
-	for i := range len(s) {
-		if c := s[i]; (c < ' ' || c > '~') && c != '\n' {
-			q := strconv.QuoteToASCII(s)
-			q = strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`)
-			return strings.ReplaceAll(q, `\n`, "\n")
-		}
+	odd := func(r rune) bool { return (r < ' ' || r > '~') && r != '\n' }
+	if strings.IndexFunc(s, odd) < 0 {
+		return s
 	}
-	return s
+	var b strings.Builder
+	for len(s) > 0 {
+		r, n := utf8.DecodeRuneInString(s)
+		if odd(r) {
+			q := strconv.QuoteToASCII(s[:n])
+			b.WriteString(q[1 : len(q)-1])
+		} else {
+			b.WriteByte(s[0])
+		}
+		s = s[n:]
+	}
+	return b.String()
 }

@@ -17,6 +17,7 @@ func TestWordsAreBrokenBetweenWordsAndMadeHarmless(t *testing.T) {
 		{"first\nsecond", 20, []string{"first", "second"}},
 		{"0123456789012345678901234", 20, []string{"01234567890123456789", "01234"}},
 		{"a\x1b[31mb \u202ec \"d\"", 60, []string{`a\x1b[31mb \u202ec "d"`}},
+		{`a\n` + "\x00", 60, []string{`a\n\x00`}},
 		{"a\xffb\u009b\r\nc", 60, []string{`a\xffb\u009b\r`, "c"}},
 	} {
 		if got := wrap(c.words, c.width); !slices.Equal(got, c.want) {

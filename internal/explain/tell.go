@@ -1,7 +1,6 @@
 package explain
 
 import (
-	"encoding/hex"
 	"fmt"
 	"io"
 )
@@ -119,16 +118,4 @@ func (o *Outcome) write(p *paper) {
 		p.text(2, "Mend: "+o.Mend)
 	}
 	p.text(2, fmt.Sprintf("More: mutual explain %s", o.Code))
-}
-
-// hexed is bytes in hex with colons, as certificates' hashes are compared.
-func hexed(b []byte) string {
-	out := make([]byte, 0, 3*len(b))
-	for i, c := range b {
-		if i > 0 {
-			out = append(out, ':')
-		}
-		out = hex.AppendEncode(out, []byte{c})
-	}
-	return string(out)
 }
