@@ -124,6 +124,11 @@ func (a *actor) verify(l *mint.Leaf, edit func(*message.CertificateVerify)) {
 // verifyBy signs by a scheme, as a side.
 func (a *actor) verifyBy(l *mint.Leaf, s suite.Scheme, as observe.Side, edit func(*message.CertificateVerify)) {
 	a.t.Helper()
+	a.say(Handshake, a.signed(l, s, as, edit))
+}
+
+func (a *actor) signed(l *mint.Leaf, s suite.Scheme, as observe.Side, edit func(*message.CertificateVerify)) []byte {
+	a.t.Helper()
 	sig, err := suite.Sign(rand.Reader, signer(l), s, signedContent(as, a.hash.Sum(nil)))
 	if err != nil {
 		a.t.Fatal(err)
@@ -132,11 +137,13 @@ func (a *actor) verifyBy(l *mint.Leaf, s suite.Scheme, as observe.Side, edit fun
 	if edit != nil {
 		edit(&m)
 	}
-	a.say(Handshake, a.put(&m))
+	return a.put(&m)
 }
 
 // finished is a Finished that fits all that was said.
-func (a *actor) finished(edit func(*message.Finished)) {
+func (a *actor) finished(edit func(*message.Finished)) { a.say(Handshake, a.proof(edit)) }
+
+func (a *actor) proof(edit func(*message.Finished)) []byte {
 	base := a.client
 	if a.side == observe.Server {
 		base = a.server
@@ -145,7 +152,7 @@ func (a *actor) finished(edit func(*message.Finished)) {
 	if edit != nil {
 		edit(&m)
 	}
-	a.say(Handshake, a.put(&m))
+	return a.put(&m)
 }
 
 // newServerActor is a server by hand, before a client that has sent its hello.

@@ -65,7 +65,7 @@ func (c *Client) Message(level Level, msg []byte) error {
 	if c.failure != nil {
 		return c.failure
 	}
-	if c.waiting {
+	if c.waiting && !c.flight { // behind the server's flight nothing may come
 		return c.fail(c.enqueue(level, msg))
 	}
 	return c.fail(c.step(level, msg))
