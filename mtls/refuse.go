@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -105,7 +106,7 @@ func (c *Conn) refusalOf(err error) *Refusal {
 
 func (c *Conn) refuseFailure(f *handshake.Failure) *Refusal {
 	fault := [...]Fault{0, OurPolicy, PeerMisbehaved, PeerIncompatible, Misuse}[f.Fault]
-	r := newRefusal(f.Code, fault, f.At, c.peerName()+": "+f.Reason, f.Err)
+	r := newRefusal(f.Code, fault, f.At, c.sentence(f.Reason), f.Err)
 	r.Alert, r.HasAlert, r.Sent = f.Alert, true, true
 	if v, ok := f.Err.(refusedByVerdict); ok {
 		r.judgedBy(v.verdict, c.peerName())
@@ -113,6 +114,15 @@ func (c *Conn) refuseFailure(f *handshake.Failure) *Refusal {
 		r.Shown = peerOf(chain[0], nil)
 	}
 	return r
+}
+
+// sentence names the peer in a reason of the engine's, which calls it the client
+// or the server where it is what the sentence is about.
+func (c *Conn) sentence(reason string) string {
+	if rest, ok := strings.CutPrefix(reason, "the "+c.peerRole().String()+" "); ok {
+		return c.peerName() + " " + rest
+	}
+	return c.peerName() + ": " + reason
 }
 
 // judgedBy makes r the refusal that a verdict is.

@@ -16,7 +16,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/mutual-tls/mutual/identity"
 	"github.com/mutual-tls/mutual/internal/code"
 	"github.com/mutual-tls/mutual/keystore"
 	"github.com/mutual-tls/mutual/mtls"
@@ -110,9 +109,9 @@ func (l *Live) Valid(now time.Time) error {
 	case leaf == nil:
 		return nil
 	case now.Before(leaf.NotBefore()):
-		return fmt.Errorf("the certificate of %s is not valid before %s", identity.Quote(leaf.Label()), leaf.NotBefore().UTC().Format(time.RFC3339))
+		return fmt.Errorf("the certificate of %s is not valid before %s", leaf.Label(), leaf.NotBefore().UTC().Format(time.RFC3339))
 	case now.After(leaf.NotAfter()):
-		return fmt.Errorf("the certificate of %s expired at %s; put a new one into %s and %s", identity.Quote(leaf.Label()),
+		return fmt.Errorf("the certificate of %s expired at %s; put a new one into %s and %s", leaf.Label(),
 			leaf.NotAfter().UTC().Format(time.RFC3339), l.files.Cert, l.files.Key)
 	}
 	return nil
@@ -166,7 +165,7 @@ func (l *Live) reloadPair(stat string, log *slog.Logger) {
 	l.leaf = leaf
 	l.mu.Unlock()
 	l.Identity.Set(cert)
-	log.Info(fmt.Sprintf("a new certificate is in use: %s, valid until %s", identity.Quote(leaf.Label()), leaf.NotAfter().UTC().Format(time.RFC3339)),
+	log.Info(fmt.Sprintf("a new certificate is in use: %s, valid until %s", leaf.Label(), leaf.NotAfter().UTC().Format(time.RFC3339)),
 		"serial", leaf.Serial(), "file", l.files.Cert)
 }
 

@@ -104,6 +104,16 @@ func (p *Process) Wait(d time.Duration) error {
 	}
 }
 
+// Ended is whether the program has ended.
+func (p *Process) Ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // Output is what the program printed so far.
 func (p *Process) Output() string { return p.out.String() }
 
