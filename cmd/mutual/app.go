@@ -71,7 +71,7 @@ refusal says why.
 // commands are all of them, in the order that help shows.
 func (a *app) commands() []*cobra.Command {
 	cobra.EnableCommandSorting = false
-	return []*cobra.Command{a.serveCommand(), a.connectCommand(), a.versionCommand()}
+	return []*cobra.Command{a.serveCommand(), a.connectCommand(), a.explainCommand(), a.inspectCommand(), a.verifyCommand(), a.versionCommand()}
 }
 
 // complain tells a failure in one sentence.

@@ -96,6 +96,29 @@ func (p *paper) fields(s *Step) {
 	p.facts(4, list)
 }
 
+// WriteOutcome tells people how it ended, and what the server speaks if that is
+// not TLS 1.3.
+func (s *Story) WriteOutcome(w io.Writer, l Look) error {
+	p := newPaper(l)
+	s.Verdict.write(p)
+	if s.Speaks != nil {
+		s.Speaks.write(p)
+	}
+	return p.flush(w)
+}
+
+// Sentence is why not, the mend and the code in one line; "" where it is OK.
+func (o *Outcome) Sentence() string {
+	if o.OK {
+		return ""
+	}
+	words := o.Reason
+	if o.Mend != "" {
+		words += "; " + o.Mend
+	}
+	return escape(fmt.Sprintf("%s (%s)", words, o.Code))
+}
+
 func (o *Outcome) write(p *paper) {
 	if o.OK {
 		sign, i := Passed.sign()

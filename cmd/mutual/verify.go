@@ -1,0 +1,209 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/mutual-tls/mutual/identity"
+	"github.com/mutual-tls/mutual/internal/explain"
+	"github.com/mutual-tls/mutual/mtls"
+	"github.com/mutual-tls/mutual/pki"
+)
+
+type verifyFlags struct {
+	tellingFlags
+	purpose, at string
+}
+
+func (a *app) verifyCommand() *cobra.Command {
+	var v verifyFlags
+	c := &cobra.Command{
+		Use:   "verify FILE... | verify HOST:PORT",
+		Short: "Judge a certificate or a server, and say why",
+		Long: `verify judges a chain of certificates (the leaf first, then its intermediates, in
+one file or several) or what a server shows, and tells each path that was tried,
+each check on it, and what mends a refusal.
+
+What looks like HOST:PORT is a server, unless there is a file of that name. Of a
+server its name is checked, too, and that it holds its key.
+
+With --json: an object with ok, code, mend and paths (each with chain, ok, and
+checks: check, certificate, ok, expected, found).
+
+The exit code is 0 where the certificate stands, 3 where it is refused, 4 where the
+server can't be reached.`,
+		Example: `  mutual verify orders.crt --ca ca.crt --name orders --purpose server
+  mutual verify leaf.crt intermediate.crt --ca root.crt --at 2027-01-01
+  mutual verify orders.example:8443 --ca ca.crt`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return exactly("files with certificates, or HOST:PORT")(c, args)
+			}
+			if len(args) == 1 && isServer(args[0]) {
+				return a.verifyServer(c, &v, args[0])
+			}
+			return a.verifyFiles(&v, args)
+		},
+	}
+	f := c.Flags()
+	f.SortFlags = false
+	// The gateways' names for the same things do, too.
+	f.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		return pflag.NormalizedName(strings.TrimPrefix(name, "server-"))
+	})
+	f.StringVar(&v.ca, "ca", "", "the authorities to trust (PEM; default: the system's); --server-ca is the same")
+	f.StringVar(&v.name, "name", "", "the name that it must prove (of a server the default is its host); --server-name is the same")
+	f.StringVar(&v.purpose, "purpose", "", "what files are judged for: server or client (default: either)")
+	f.StringVar(&v.at, "at", "", "judge at this time: 2027-01-01, or 2027-01-01T12:00:00Z (default: now)")
+	v.register(f)
+	return c
+}
+
+// isServer says whether arg means a server: HOST:PORT, and no file of that name.
+func isServer(arg string) bool {
+	if _, err := os.Lstat(arg); err == nil {
+		return false
+	}
+	if strings.HasPrefix(arg, "unix:") {
+		return true
+	}
+	host, port, err := net.SplitHostPort(arg)
+	if err != nil || host == "" || strings.ContainsRune(host, os.PathSeparator) {
+		return false
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
+}
+
+// clock is the time to judge at.
+func (v *verifyFlags) clock() (func() time.Time, error) {
+	if v.at == "" {
+		return now, nil
+	}
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02 15:04", "2006-01-02"} {
+		if t, err := time.Parse(layout, v.at); err == nil {
+			return func() time.Time { return t }, nil
+		}
+	}
+	return nil, usage("--at is %q; write a time as 2027-01-01 or 2027-01-01T12:00:00Z", v.at)
+}
+
+func (a *app) verifyFiles(v *verifyFlags, files []string) error {
+	clock, err := v.clock()
+	if err != nil {
+		return err
+	}
+	q := pki.Question{Name: v.name, At: clock()}
+	switch v.purpose {
+	case "":
+		q.Purpose = pki.ForAny
+	case "server":
+		q.Purpose = pki.ForServer
+	case "client":
+		q.Purpose = pki.ForClient
+	default:
+		return usage("--purpose is %q; it can be server or client", v.purpose)
+	}
+	switch {
+	case v.cert != "" || v.key != "":
+		return usage("--cert and --key are for servers: name the files to judge as arguments")
+	case v.name != "":
+		if _, err := identity.Parse(v.name); err != nil {
+			return usage("--name: %w", err)
+		}
+	}
+	if q.Anchors, _, err = v.anchors(); err != nil {
+		return err
+	}
+	var verdict *pki.Verdict
+	q.Chain, err = explain.ReadChain(files, os.Stdin)
+	var parse *pki.ParseError
+	switch {
+	case errors.As(err, &parse):
+		verdict = pki.Refused(err)
+	case errors.Is(err, fs.ErrNotExist) && len(files) == 1 && strings.Contains(files[0], ":"):
+		return fail(exitFailed, fmt.Errorf("%w; a server is written HOST:PORT, with the port as a number", err))
+	case err != nil:
+		return fail(exitFailed, err)
+	default:
+		verdict = pki.Explain(q)
+	}
+	return a.judged(strings.Join(files, " "), verdict)
+}
+
+func (a *app) verifyServer(c *cobra.Command, v *verifyFlags, address string) error {
+	clock, err := v.clock()
+	switch {
+	case err != nil:
+		return err
+	case v.purpose != "" && v.purpose != "server":
+		return usage("--purpose is %q, and what shows its certificate at %s is a server", v.purpose, address)
+	}
+	target, err := v.target(address)
+	if err != nil {
+		return err
+	}
+	target.Clock, target.Wait = clock, time.Nanosecond // what it makes of us is not the question
+	s := explain.Live(c.Context(), target)
+	o := &s.Verdict
+	if j := o.Judgement; j != nil && (!j.OK || o.OK || o.Fault == mtls.PeerRefusedUs.String()) {
+		if err := a.judged(address, j); err != nil || o.OK {
+			return err
+		}
+		fmt.Fprintf(a.err, "the server stands, and for its part it refused us: %s\n", o.Sentence())
+		return nil
+	}
+	// It did not come to a judgement, or what came after it was wrong.
+	if !a.json {
+		if o.Unreachable {
+			return a.outcome(o)
+		}
+		if err := s.WriteOutcome(a.out, a.look()); err != nil {
+			return fail(exitFailed, err)
+		}
+		return a.outcome(o)
+	}
+	whole, err := explain.VerdictJSON(address, o)
+	if err == nil {
+		err = explain.WriteJSON(a.out, whole)
+	}
+	if err != nil {
+		return fail(exitFailed, err)
+	}
+	return a.outcome(o)
+}
+
+// judged tells a verdict, and makes an exit code of it.
+func (a *app) judged(what string, v *pki.Verdict) error {
+	var err error
+	if a.json {
+		var whole json.RawMessage
+		if whole, err = explain.VerdictJSON(what, v); err == nil {
+			err = explain.WriteJSON(a.out, whole)
+		}
+	} else {
+		err = explain.WriteVerdict(a.out, what, v, a.look())
+	}
+	switch {
+	case err != nil:
+		return fail(exitFailed, err)
+	case v.OK:
+		return nil
+	}
+	sentence := fmt.Errorf("%s (%s)", v.Sentence(), v.Code)
+	if a.json {
+		return fail(exitRefused, sentence)
+	}
+	return told(exitRefused, sentence)
+}
