@@ -37,10 +37,10 @@ func IsCode(s string) bool {
 func Suggest(s string) code.Code {
 	s = strings.ToUpper(s)
 	var best code.Code
-	near := 3 // more than two digits off is no slip
 	for _, e := range code.All() {
-		if d := distance(s, string(e.Code)); d < near {
-			best, near = e.Code, d
+		// One character off is a slip; of several codes the next one up will do.
+		if distance(s, string(e.Code)) == 1 && (best == "" || string(e.Code) <= s) {
+			best = e.Code
 		}
 	}
 	return best

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"syscall"
@@ -227,6 +228,15 @@ func unreachable(target string, err error) *Story {
 	var dns *net.DNSError
 	if errors.As(err, &dns) {
 		k = code.DNS
+	}
+	// The address stands in the sentence already.
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err
+	}
+	var call *os.SyscallError
+	if errors.As(err, &call) {
+		err = call.Err
 	}
 	return failedStory(target, k, mtls.Network, plain(target)+" can't be reached: "+printable(err.Error()), true)
 }

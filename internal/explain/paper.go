@@ -185,9 +185,9 @@ func wrap(words string, width int) []string {
 }
 
 // escape is s in ASCII: its line breaks stay, and every other rune that is not
-// printable ASCII stands as in a Go string.
+// printable ASCII stands as in a Go string; the ellipsis is in pages of ours.
 func escape(s string) string {
-	odd := func(r rune) bool { return (r < ' ' || r > '~') && r != '\n' }
+	odd := func(r rune) bool { return (r < ' ' || r > '~') && r != '\n' && r != '…' }
 	if strings.IndexFunc(s, odd) < 0 {
 		return s
 	}
@@ -198,7 +198,7 @@ func escape(s string) string {
 			q := strconv.QuoteToASCII(s[:n])
 			b.WriteString(q[1 : len(q)-1])
 		} else {
-			b.WriteByte(s[0])
+			b.WriteString(s[:n])
 		}
 		s = s[n:]
 	}

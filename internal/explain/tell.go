@@ -3,6 +3,7 @@ package explain
 import (
 	"fmt"
 	"io"
+	"strings"
 )
 
 // Write tells the story to people.
@@ -114,7 +115,8 @@ func (o *Outcome) Sentence() string {
 	}
 	words := o.Reason
 	if o.Mend != "" {
-		words += "; " + o.Mend
+		mend := strings.TrimSuffix(o.Mend, ".")
+		words += "; " + strings.ToLower(mend[:1]) + mend[1:]
 	}
 	return escape(fmt.Sprintf("%s (%s)", words, o.Code))
 }

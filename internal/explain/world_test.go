@@ -195,7 +195,7 @@ func checkSafe(t testing.TB, what string, b []byte) {
 	t.Helper()
 	for _, r := range string(b) {
 		switch {
-		case r >= ' ' && r <= '~', r == '\n', r == '✓', r == '✗', r == '≠':
+		case r >= ' ' && r <= '~', r == '\n', r == '✓', r == '✗', r == '≠', r == '…':
 		default:
 			t.Errorf("%s lets %U through to the terminal:\n%q", what, r, b)
 			return
