@@ -140,9 +140,11 @@ func TestKeysAreToldByKindAndNothingMore(t *testing.T) {
 		"not for signing":  {block("PRIVATE KEY", in8(x)), "X25519", "PKCS #8", false, x.Bytes()},
 		"encrypted":        {block("ENCRYPTED PRIVATE KEY", encrypted), "not known: the key is encrypted", "PKCS #8, encrypted", true, nil},
 		"encrypted DER":    {encrypted, "not known: the key is encrypted", "PKCS #8, encrypted", true, nil},
-		"encrypted of old": {[]byte("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n"), "RSA", "PEM encryption of old (RFC 1421)", true, nil},
+		"encrypted of old": {[]byte("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n"), "RSA; more is not known: the key is encrypted", "PEM encryption of old (RFC 1421)", true, nil},
 		"OpenSSH":          {block("OPENSSH PRIVATE KEY", ssh("none")), "ssh-ed25519", "OpenSSH", false, nil},
 		"OpenSSH locked":   {block("OPENSSH PRIVATE KEY", ssh("aes256-ctr")), "ssh-ed25519", "OpenSSH", true, nil},
+		"Ed448":            {block("PRIVATE KEY", foreign(t, asn1.ObjectIdentifier{1, 3, 101, 113})), "Ed448", "PKCS #8", false, nil},
+		"secp256k1":        {block("EC PRIVATE KEY", foreignCurve(t)), "ECDSA secp256k1", "SEC 1", false, nil},
 		"DSA":              {block("DSA PRIVATE KEY", []byte{0x30, 0}), "DSA", "PEM DSA PRIVATE KEY", false, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -150,7 +152,7 @@ func TestKeysAreToldByKindAndNothingMore(t *testing.T) {
 			if th.Kind != "key" || th.Key != c.key || th.Format != c.format || th.Encrypted != c.locked {
 				t.Errorf("it is told as %s %q, %q, encrypted %v; expected %q, %q, %v", th.Kind, th.Key, th.Format, th.Encrypted, c.key, c.format, c.locked)
 			}
-			usable := slices.Contains([]string{"ECDSA P-256", "ECDSA P-384", "Ed25519"}, c.key) || strings.HasPrefix(c.key, "RSA 2048")
+			usable := slices.Contains([]string{"ECDSA P-256", "ECDSA P-384", "Ed25519"}, c.key) || strings.HasPrefix(c.key, "RSA ")
 			if usable == (len(th.Warnings) > 0) && !c.locked {
 				t.Errorf("the warnings are %q", th.Warnings)
 			}
@@ -162,6 +164,24 @@ func TestKeysAreToldByKindAndNothingMore(t *testing.T) {
 			}
 		})
 	}
+}
+
+// foreign is a key in PKCS #8 that crypto/x509 does not know.
+func foreign(t *testing.T, oid asn1.ObjectIdentifier) []byte {
+	return must[[]byte](t)(asn1.Marshal(struct {
+		Version   int
+		Algorithm pkix.AlgorithmIdentifier
+		Key       []byte
+	}{0, pkix.AlgorithmIdentifier{Algorithm: oid}, []byte("secret")}))
+}
+
+// foreignCurve is a key in SEC 1 on a curve that crypto/x509 does not know.
+func foreignCurve(t *testing.T) []byte {
+	return must[[]byte](t)(asn1.Marshal(struct {
+		Version int
+		Key     []byte
+		Curve   asn1.ObjectIdentifier `asn1:"explicit,tag:0"`
+	}{1, []byte("secret"), asn1.ObjectIdentifier{1, 3, 132, 0, 10}}))
 }
 
 // ssh is the head of a key in OpenSSH's format.

@@ -19,6 +19,7 @@ import (
 
 // OIDs as the bytes of their DER contents.
 const (
+	oidEC     = "\x2a\x86\x48\xce\x3d\x02\x01"         // id-ecPublicKey, RFC 5480
 	oidRSAPSS = "\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a" // id-RSASSA-PSS, RFC 4055
 	oidPBE    = "\x2a\x86\x48\x86\xf7\x0d\x01\x05"     // the schemes of PKCS #5, RFC 8018
 	oidPBE12  = "\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x01" // the schemes of PKCS #12
@@ -31,7 +32,7 @@ var errKey = errors.New("it does not parse as a private key: it is damaged, or o
 func inspectKey(block *pem.Block) (*Thing, error) {
 	if strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED") {
 		t := encryptedKey("PEM encryption of old (RFC 1421)")
-		t.Key = strings.TrimSuffix(block.Type, " PRIVATE KEY")
+		t.Key = strings.TrimSuffix(block.Type, " PRIVATE KEY") + "; more is not known: the key is encrypted"
 		return t, nil
 	}
 	switch block.Type {
@@ -89,9 +90,12 @@ func pkcs8(b []byte) (*Thing, error) {
 	in := cryptobyte.String(b)
 	var info, algorithm, oid, inner cryptobyte.String
 	var version int
-	if in.ReadASN1(&info, der.SEQUENCE) && info.ReadASN1Integer(&version) &&
-		info.ReadASN1(&algorithm, der.SEQUENCE) && algorithm.ReadASN1(&oid, der.OBJECT_IDENTIFIER) &&
-		info.ReadASN1(&inner, der.OCTET_STRING) && string(oid) == oidRSAPSS {
+	if !in.ReadASN1(&info, der.SEQUENCE) || !info.ReadASN1Integer(&version) ||
+		!info.ReadASN1(&algorithm, der.SEQUENCE) || !algorithm.ReadASN1(&oid, der.OBJECT_IDENTIFIER) ||
+		!info.ReadASN1(&inner, der.OCTET_STRING) {
+		return nil, errKey
+	}
+	if string(oid) == oidRSAPSS {
 		k, err := x509.ParsePKCS1PrivateKey(inner)
 		if err != nil {
 			return nil, errKey
@@ -107,17 +111,63 @@ func pkcs8(b []byte) (*Thing, error) {
 	}
 	k, err := x509.ParsePKCS8PrivateKey(b)
 	if err != nil {
-		return nil, errKey
+		if string(oid) == oidEC {
+			oid = curveIn(algorithm)
+		}
+		return foreignKey(format, oid)
 	}
 	return keyThing(format, k)
 }
 
 func sec1(b []byte) (*Thing, error) {
 	k, err := x509.ParseECPrivateKey(b)
-	if err != nil {
+	if err == nil {
+		return keyThing("SEC 1", k)
+	}
+	in := cryptobyte.String(b)
+	var whole, parameters cryptobyte.String
+	var there bool
+	if !in.ReadASN1(&whole, der.SEQUENCE) || !whole.SkipASN1(der.INTEGER) || !whole.SkipASN1(der.OCTET_STRING) ||
+		!whole.ReadOptionalASN1(&parameters, &there, der.Tag(0).ContextSpecific().Constructed()) {
 		return nil, errKey
 	}
-	return keyThing("SEC 1", k)
+	return foreignKey("SEC 1", curveIn(parameters))
+}
+
+// curveIn is the OID of a curve, if that is what b is.
+func curveIn(b cryptobyte.String) (oid cryptobyte.String) {
+	if !b.ReadASN1(&oid, der.OBJECT_IDENTIFIER) {
+		return nil
+	}
+	return oid
+}
+
+// foreignKinds are kinds of keys that exist and are not for TLS here, by OID.
+var foreignKinds = map[string]string{
+	"\x2b\x65\x71":                         "Ed448",
+	"\x2b\x65\x6f":                         "X448",
+	"\x2b\x81\x04\x00\x0a":                 "ECDSA secp256k1",
+	"\x2b\x24\x03\x03\x02\x08\x01\x01\x07": "ECDSA brainpoolP256r1",
+	"\x2b\x24\x03\x03\x02\x08\x01\x01\x0b": "ECDSA brainpoolP384r1",
+	"\x2b\x24\x03\x03\x02\x08\x01\x01\x0d": "ECDSA brainpoolP512r1",
+	"\x2a\x86\x48\xce\x38\x04\x01":         "DSA",
+	"\x60\x86\x48\x01\x65\x03\x04\x03\x11": "ML-DSA-44",
+	"\x60\x86\x48\x01\x65\x03\x04\x03\x12": "ML-DSA-65",
+	"\x60\x86\x48\x01\x65\x03\x04\x03\x13": "ML-DSA-87",
+	"\x2a\x81\x1c\xcf\x55\x01\x82\x2d":     "SM2",
+	"\x2a\x86\x48\x86\xf7\x0d\x01\x03\x01": "Diffie-Hellman",
+}
+
+// foreignKey tells a key whose kind alone is known.
+func foreignKey(format string, oid cryptobyte.String) (*Thing, error) {
+	name, ok := foreignKinds[string(oid)]
+	if !ok {
+		return nil, errKey
+	}
+	t := newThing("key")
+	t.Key, t.Format = name, format
+	t.Warnings = []string{"it is of a kind or size that TLS 1.3 can't sign with here"}
+	return t, nil
 }
 
 func pkcs1(b []byte) (*Thing, error) {
