@@ -45,7 +45,7 @@ func TestECDH(t *testing.T) {
 		least int
 	}{
 		{"ecdh_secp256r1_ecpoint", suite.P256, 32, 300},
-		{"ecdh_secp384r1_ecpoint", suite.P384, 48, 900},
+		{"ecdh_secp384r1_ecpoint", suite.P384, 48, 700},
 	} {
 		each(t, c.file, c.least, func(t *testing.T, _ *group, v *vector) {
 			key, err := suite.Generate(c.g, bytes.NewReader(scalar(v.Private, c.n)))

@@ -2,6 +2,7 @@ package wycheproof
 
 import (
 	"encoding/hex"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -92,6 +93,9 @@ func TestPSSOtherThanInTLS(t *testing.T) {
 		tls := 0
 		each(t, file, 50, func(t *testing.T, g *group, v *vector) {
 			inTLS := g.Sha == g.MgfSha && lengths[g.Sha] == g.SLen && g.SLen > 0
+			// Some vectors are wrong for their group because their salt has another
+			// length, and that length may be the one that TLS asks for.
+			resalted := g.Sha == g.MgfSha && lengths[g.Sha] > 0 && v.Comment == fmt.Sprintf("s_len changed to %d", lengths[g.Sha])
 			key, err := suite.ParsePublicKey(g.PublicKeyDer)
 			if err != nil {
 				if inTLS {
@@ -102,7 +106,7 @@ func TestPSSOtherThanInTLS(t *testing.T) {
 			accepted := slices.ContainsFunc(suite.Schemes(), func(s suite.Scheme) bool {
 				return key.Verify(s, v.Msg, v.Sig) == nil
 			})
-			if want := inTLS && v.Result == "valid"; accepted != want {
+			if want := inTLS && v.Result == "valid" || resalted; accepted != want {
 				t.Errorf("%s, MGF1 with %s, salt of %d: accepted %v", g.Sha, g.MgfSha, g.SLen, accepted)
 			}
 			if inTLS {

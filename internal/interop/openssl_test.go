@@ -1,0 +1,305 @@
+package interop
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mutual-tls/mutual/internal/mint"
+	"github.com/mutual-tls/mutual/internal/peers"
+	"github.com/mutual-tls/mutual/internal/suite"
+	"github.com/mutual-tls/mutual/mtls"
+	"github.com/mutual-tls/mutual/policy"
+)
+
+// OpenSSL 3.0 knows no hybrid groups; Node's 3.5 does.
+var (
+	opensslGroups = []mtls.Group{suite.X25519, suite.P256, suite.P384}
+	opensslKeys   = []string{"p384", "p521", "ed25519", "rsa2048", "rsapss2048"}
+	opensslGroup  = map[mtls.Group]string{suite.X25519: "X25519", suite.P256: "P-256", suite.P384: "P-384"}
+)
+
+func TestOpenSSLServes(t *testing.T) {
+	openssl := peers.Need(t, "openssl")
+	for _, c := range combinations(opensslGroups, opensslKeys) {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			cert, key := w.files(w.issuing.Leaf("orders", mint.Key(c.key)), "orders")
+			cfg := mtls.ClientConfig{Servers: w.verifier(), Common: c.common()}
+			args := []string{"-ciphersuites", c.suite.String(), "-groups", opensslGroup[c.group]}
+			if c.mutual {
+				args = append(args, "-Verify", "5", "-CAfile", w.ca, "-verify_return_error")
+				cfg.Identity = own(t, w.issuing.Leaf("web", mint.Key(c.key)))
+			}
+			_, port := w.sServer(openssl, cert, key, args...)
+			conn, err := w.call(cfg, port)
+			if err != nil {
+				t.Fatal(err)
+			}
+			line := strings.Repeat("stressed ", 200) + "\n"
+			reversed := strings.Repeat(" desserts", 200) + "\n"
+			for range 20 { // -rev sends each line back reversed
+				if err := exchange(conn, []byte(line), []byte(reversed)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if n := conn.Negotiated(); n.Suite != c.suite || n.Group != c.group || n.ClientAuthenticated != c.mutual {
+				t.Errorf("agreed on %+v", n)
+			}
+		})
+	}
+}
+
+// sServer starts s_server, which answers each line with its reverse.
+func (w *world) sServer(openssl, cert, key string, args ...string) (*peers.Process, int) {
+	w.t.Helper()
+	port := peers.FreePort(w.t)
+	p := peers.Start(w.t, nil, openssl, append([]string{"s_server", "-accept", "127.0.0.1:" + strconv.Itoa(port), "-cert", cert, "-key", key,
+		"-cert_chain", cert, "-no_ticket", "-rev"}, args...)...)
+	p.AwaitListening(port)
+	return p, port
+}
+
+func TestOpenSSLCalls(t *testing.T) {
+	openssl := peers.Need(t, "openssl")
+	for _, c := range combinations(opensslGroups, opensslKeys) {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			cfg := mtls.ServerConfig{Identity: own(t, w.issuing.Leaf("orders", mint.Key(c.key))), Clients: mtls.Anonymous(), Common: c.common()}
+			args := []string{"-ciphersuites", c.suite.String(), "-groups", opensslGroup[c.group]}
+			peer := ""
+			if c.mutual {
+				cfg.Clients, peer = mtls.Required(w.verifier()), "web"
+				cert, key := w.files(w.issuing.Leaf("web", mint.Key(c.key)), "web")
+				args = append(args, "-cert", cert, "-key", key, "-cert_chain", cert)
+			}
+			line := strings.Repeat("a line to be sent and sent back ", 500) + "\n"
+			port, result := w.serveOnce(cfg, len(line))
+			out, code := w.sClient(openssl, port, line, args...)
+			o := await(t, result)
+			if o.err != nil || o.got != line || o.peer != peer {
+				t.Errorf("we saw %d bytes of %q: %v", len(o.got), o.peer, o.err)
+			}
+			if code != 0 || !strings.Contains(out, line) {
+				t.Errorf("exit %d:\n%s", code, out)
+			}
+			if o.neg.Suite != c.suite || o.neg.Group != c.group {
+				t.Errorf("agreed on %+v", o.neg)
+			}
+		})
+	}
+}
+
+func (w *world) sClient(openssl string, port int, input string, args ...string) (string, int) {
+	w.t.Helper()
+	return peers.Run(w.t, input, openssl, append([]string{"s_client", "-connect", "127.0.0.1:" + strconv.Itoa(port), "-servername", "orders",
+		"-CAfile", w.ca, "-verify_return_error", "-verify_hostname", "orders", "-quiet"}, args...)...)
+}
+
+// The server of another stack asks again, and its cookie, which is its own affair,
+// comes back to it.
+func TestOpenSSLAsksAgainWithACookie(t *testing.T) {
+	openssl := peers.Need(t, "openssl")
+	w := newWorld(t)
+	cert, key := w.files(w.issuing.Leaf("orders"), "orders")
+	_, port := w.sServer(openssl, cert, key, "-stateless", "-tls1_3")
+	conn, err := w.call(mtls.ClientConfig{Servers: w.verifier()}, port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := exchange(conn, []byte("live\n"), []byte("evil\n")); err != nil {
+		t.Error(err)
+	}
+	if !conn.Negotiated().Retried {
+		t.Error("it did not ask again")
+	}
+}
+
+func TestOpenSSLIsAskedAgain(t *testing.T) {
+	openssl := peers.Need(t, "openssl")
+	w := newWorld(t)
+	port, result := w.serveOnce(mtls.ServerConfig{Identity: own(t, w.issuing.Leaf("orders")), Clients: mtls.Anonymous(), Common: mtls.Common{Groups: []mtls.Group{suite.P384}}}, 6)
+	out, code := w.sClient(openssl, port, "again\n", "-groups", "X25519:P-384")
+	o := await(t, result)
+	if o.err != nil || code != 0 || !o.neg.Retried || o.neg.Group != suite.P384 {
+		t.Errorf("%+v; exit %d: %s", o, code, out)
+	}
+}
+
+func TestOpenSSLIsRefusedAsAClient(t *testing.T) {
+	openssl := peers.Need(t, "openssl")
+	for _, c := range troubles {
+		if c.byServer == "" {
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			rules, err := policy.Parse([]string{"web"}, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			port, result := w.serveOnce(mtls.ServerConfig{Identity: own(t, w.issuing.Leaf("orders")), Clients: mtls.Required(mtls.Allow(w.verifier(), rules))}, 1)
+			var args []string
+			if l := c.leaf(w, "web"); l != nil {
+				cert, key := w.files(l, "caller")
+				args = []string{"-cert", cert, "-key", key, "-cert_chain", cert}
+			}
+			out, code := w.sClient(openssl, port, strings.Repeat("data on its way\n", 5000), args...)
+			weRefused(t, await(t, result).err, c.byServer)
+			if code == 0 {
+				t.Error("it ended as if all were well")
+			}
+			says(t, out, fmt.Sprintf("SSL alert number %d", alertNumber[c.byServer]))
+		})
+	}
+}
+
+func TestOpenSSLIsRefusedAsAServer(t *testing.T) {
+	openssl := peers.Need(t, "openssl")
+	for _, c := range troubles {
+		if c.byClient == "" {
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			cert, key := w.files(c.leaf(w, "orders"), "orders")
+			p, port := w.sServer(openssl, cert, key)
+			_, err := w.call(mtls.ClientConfig{Servers: w.verifier()}, port)
+			weRefused(t, err, c.byClient)
+			p.Await(fmt.Sprintf("SSL alert number %d", alertNumber[c.byClient]))
+		})
+	}
+}
+
+func TestOpenSSLRefusesUs(t *testing.T) {
+	openssl := peers.Need(t, "openssl")
+	for _, c := range troubles {
+		if c.byServer == "" || c.byServer == "access_denied" { // it has no rules for names
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			cert, key := w.files(w.issuing.Leaf("orders"), "orders")
+			_, port := w.sServer(openssl, cert, key, "-Verify", "5", "-CAfile", w.ca, "-verify_return_error")
+			cfg := mtls.ClientConfig{Servers: w.verifier()}
+			if l := c.leaf(w, "web"); l != nil {
+				cfg.Identity = own(t, l)
+			}
+			conn, err := w.call(cfg, port)
+			refusedUs(t, conn, err, c.byServer)
+		})
+	}
+}
+
+func TestOpenSSLOfOldVersionsIsRefused(t *testing.T) {
+	openssl := peers.Need(t, "openssl")
+	// The distribution's own policy would not let it go below TLS 1.2.
+	lax := []string{"-cipher", "DEFAULT@SECLEVEL=0"}
+	for _, version := range []string{"-tls1_2", "-tls1_1", "-tls1"} {
+		t.Run("it calls with "+version, func(t *testing.T) {
+			w := newWorld(t)
+			port, result := w.serveOnce(mtls.ServerConfig{Identity: own(t, w.issuing.Leaf("orders")), Clients: mtls.Anonymous()}, 1)
+			out, _ := w.sClient(openssl, port, "x", append(lax, version)...)
+			weRefused(t, await(t, result).err, "protocol_version")
+			says(t, out, "SSL alert number 70")
+		})
+		t.Run("it serves with "+version, func(t *testing.T) {
+			w := newWorld(t)
+			cert, key := w.files(w.issuing.Leaf("orders"), "orders")
+			p, port := w.sServer(openssl, cert, key, append(lax, version)...)
+			_, err := w.call(mtls.ClientConfig{Servers: w.verifier()}, port)
+			r, ok := mtls.RefusalOf(err)
+			if !ok || r.Alert.String() != "protocol_version" {
+				t.Errorf("got %v", err)
+			}
+			if r.Sent {
+				p.Await("SSL alert number 70")
+			}
+		})
+	}
+}
+
+// Keys change while data flows, at its wish and at ours.
+func TestOpenSSLChangesKeys(t *testing.T) {
+	openssl := peers.Need(t, "openssl")
+	t.Run("it calls, and asks for ours too", func(t *testing.T) {
+		w := newWorld(t)
+		lines := "before\nafter\n"
+		port, result := w.serveOnce(mtls.ServerConfig{Identity: own(t, w.issuing.Leaf("orders")), Clients: mtls.Anonymous()}, len(lines))
+		in, out, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer out.Close()
+		p := peers.Start(t, in, openssl, "s_client", "-connect", "127.0.0.1:"+strconv.Itoa(port), "-servername", "orders", "-CAfile", w.ca)
+		p.Await("Verify return code: 0")
+		for _, s := range []string{"before\n", "K\n", "k\n", "after\n"} { // a line of K or k is its command
+			fmt.Fprint(out, s)
+			time.Sleep(50 * time.Millisecond)
+		}
+		o := await(t, result)
+		if o.err != nil || o.got != lines {
+			t.Errorf("%q, %v", o.got, o.err)
+		}
+		p.Await("KEYUPDATE")
+		p.Await("before\nafter\n")
+	})
+	t.Run("it serves, and we change keys", func(t *testing.T) {
+		w := newWorld(t)
+		cert, key := w.files(w.issuing.Leaf("orders"), "orders")
+		_, port := w.sServer(openssl, cert, key)
+		conn, err := w.call(mtls.ClientConfig{Servers: w.verifier()}, port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, both := range []bool{false, true, true, false} {
+			if err := conn.Rekey(both); err != nil {
+				t.Fatal(err)
+			}
+			if err := exchange(conn, []byte("live\n"), []byte("evil\n")); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// What the two ends export is the same.
+func TestOpenSSLExportsTheSame(t *testing.T) {
+	openssl := peers.Need(t, "openssl")
+	w := newWorld(t)
+	s, err := mtls.NewServer(mtls.ServerConfig{Identity: own(t, w.issuing.Leaf("orders")), Clients: mtls.Anonymous()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := s.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	exported := make(chan []byte, 1)
+	go func() {
+		c, err := l.AcceptConn()
+		if err != nil {
+			close(exported)
+			return
+		}
+		b, _ := c.Export("EXPORTER-test", nil, 20)
+		exported <- b
+		_ = c.Close()
+	}()
+	_, port, _ := strings.Cut(l.Addr().String(), ":")
+	out, _ := peers.Run(t, "", openssl, "s_client", "-connect", "127.0.0.1:"+port, "-servername", "orders", "-CAfile", w.ca, "-keymatexport", "EXPORTER-test", "-ign_eof")
+	want := fmt.Sprintf("Keying material: %X", <-exported)
+	if !bytes.Contains([]byte(out), []byte(want)) {
+		t.Errorf("ours is %q, and it says\n%s", want, out)
+	}
+}
