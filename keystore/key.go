@@ -10,13 +10,13 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"golang.org/x/crypto/cryptobyte"
 	der "golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/mutual-tls/mutual/identity"
+	"github.com/mutual-tls/mutual/internal/suite"
 )
 
 var (
@@ -56,7 +56,7 @@ func parseKey(block *pem.Block) (crypto.Signer, error) {
 		if err != nil {
 			return nil, broken("PKCS #8 with id-RSASSA-PSS", err)
 		}
-		return &pssKey{k}, nil
+		return suite.GoBy(k, true), nil
 	}
 	k, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
@@ -106,35 +106,4 @@ func readPSS(b []byte) (inner []byte, isPSS bool, err error) {
 		return nil, false, broken("PKCS #8", errKind)
 	}
 	return key, string(oid) == oidPSS, nil
-}
-
-// pssKey signs with RSASSA-PSS and says so.
-type pssKey struct{ key *rsa.PrivateKey }
-
-func (k *pssKey) Public() crypto.PublicKey { return k.key.Public() }
-
-// RSAPSS says that the key has the OID id-RSASSA-PSS.
-func (k *pssKey) RSAPSS() bool { return true }
-
-func (k *pssKey) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	if _, ok := opts.(*rsa.PSSOptions); !ok {
-		return nil, errors.New("an id-RSASSA-PSS key signs with RSASSA-PSS only (RFC 4055, section 1.2)")
-	}
-	return k.key.Sign(rand, digest, opts)
-}
-
-// withOID makes an RSA signer go by the OID in its certificate, which is what
-// peers see: the same numbers may be wrapped either way on disk.
-func withOID(key crypto.Signer, pss bool) crypto.Signer {
-	switch k := key.(type) {
-	case *rsa.PrivateKey:
-		if pss {
-			return &pssKey{k}
-		}
-	case *pssKey:
-		if !pss {
-			return k.key
-		}
-	}
-	return key
 }

@@ -178,7 +178,7 @@ func match(certName, keyName string, chain [][]byte, key crypto.Signer) (crypto.
 			return nil, fmt.Errorf("the private key belongs to certificate %d in %s (%s), not to the first (%s); put the leaf first and its intermediates behind it",
 				i+1, certName, label(der), label(chain[0]))
 		}
-		return withOID(key, c.PSS), nil
+		return suite.GoBy(key, c.PSS), nil
 	}
 	leaf, err := suite.CertificateKey(chain[0])
 	if err != nil {

@@ -106,7 +106,7 @@ func NewCertificate(chain [][]byte, key crypto.Signer) (*Certificate, error) {
 	if e, ok := leaf.Key.(equaler); !ok || !e.Equal(own.Key) {
 		return nil, errors.New("the private key does not belong to the first certificate of the chain; put the leaf first, or give the key that was made with it")
 	}
-	c := &Certificate{chain: chain, key: key, schemes: leaf.Schemes()}
+	c := &Certificate{chain: chain, key: suite.GoBy(key, leaf.PSS), schemes: leaf.Schemes()}
 	if len(c.schemes) == 0 {
 		return nil, errors.New("the key is of a kind that TLS 1.3 can't sign with; use ECDSA P-256, P-384 or P-521, Ed25519, or RSA of 2048 bits or more")
 	}
