@@ -454,12 +454,24 @@ func (c *Conn) writeFailed(err error) error {
 	return why
 }
 
-// lastWords is the refusal that the peer sent before it went away, if nobody
-// else is reading.
+// lastWords is the refusal that the peer sent before it went away. Whoever reads
+// meanwhile is about to hear it, since the connection is broken for both halves.
 func (c *Conn) lastWords() *Refusal {
-	if !c.in.TryLock() {
-		return nil
+	patience := time.NewTimer(lingerTime / 4)
+	defer patience.Stop()
+	for {
+		// First the bell, then the door: whoever holds the half now rings it.
+		bell := c.in.awaited()
+		if c.in.TryLock() {
+			break
+		}
+		select {
+		case <-bell:
+		case <-patience.C:
+			return nil
+		}
 	}
+	defer c.in.wake()
 	defer c.in.Unlock()
 	_ = c.transport.SetReadDeadline(time.Now().Add(lingerTime / 4))
 	for c.in.err == nil && len(c.in.data) == 0 {

@@ -3,6 +3,7 @@ package nethttp
 import (
 	"errors"
 	"net"
+	"sync/atomic"
 
 	"github.com/mutual-tls/mutual/mtls"
 )
@@ -27,6 +28,9 @@ type conn struct {
 	server   bool
 	matched  int  // bytes of preface that came so far
 	decided  bool // the first bytes fit what was agreed
+	// refusal is why reading ended, where that was a refusal: net/http has
+	// words of its own for a connection that ends before its first answer.
+	refusal atomic.Pointer[mtls.Refusal]
 }
 
 func wrap(c *mtls.Conn, server bool) *conn {
@@ -45,6 +49,9 @@ func protocol(c *mtls.Conn) string {
 // one goroutine at a time.
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
+	if r, ok := mtls.RefusalOf(err); ok {
+		c.refusal.Store(r)
+	}
 	if c.decided || n == 0 {
 		return n, err
 	}

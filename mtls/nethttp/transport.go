@@ -10,6 +10,7 @@ import (
 	"net/http/httptrace"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/net/idna"
 
@@ -89,10 +90,12 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	held := &holder{}
+	var last atomic.Pointer[conn]
 	ctx := context.WithValue(req.Context(), connKey{}, held)
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) {
 		if c, ok := i.Conn.(*conn); ok {
 			held.conn = c.mutual
+			last.Store(c)
 		}
 	}})
 	out := req.WithContext(ctx)
@@ -105,12 +108,29 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := t.roundTrip(out, o, address, body)
 	body.letGo()
 	if err != nil {
-		return nil, err
+		return nil, withRefusal(err, last.Load())
 	}
 	if held.conn != nil {
 		resp.TLS = State(held.conn)
 	}
 	return resp, nil
+}
+
+// withRefusal makes sure that who was refused learns why: net/http does not keep
+// what reading answered where a connection ends before its first answer, and a
+// failed write knows less than what was read.
+func withRefusal(err error, over *conn) error {
+	if over == nil {
+		return err
+	}
+	read := over.refusal.Load()
+	if read == nil {
+		return err
+	}
+	if told, ok := mtls.RefusalOf(err); ok && (told == read || read.Fault != mtls.PeerRefusedUs) {
+		return err
+	}
+	return fmt.Errorf("%w (%w)", read, err)
 }
 
 // changes is how often a server may change its mind between two dials for one
