@@ -209,16 +209,21 @@ func await(t *testing.T, result <-chan outcome) outcome {
 // call connects to a peer's server.
 func (w *world) call(cfg mtls.ClientConfig, port int) (*mtls.Conn, error) {
 	w.t.Helper()
+	transport, err := net.Dial("tcp", "127.0.0.1:"+strconv.Itoa(port))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return w.callOver(transport, cfg)
+}
+
+func (w *world) callOver(transport net.Conn, cfg mtls.ClientConfig) (*mtls.Conn, error) {
+	w.t.Helper()
 	client, err := mtls.NewClient(cfg)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	transport, err := net.Dial("tcp", "127.0.0.1:"+strconv.Itoa(port))
-	if err != nil {
-		w.t.Fatal(err)
-	}
 	c, err := client.Connect(ctx, transport, "orders")
 	if err == nil {
 		w.t.Cleanup(func() { _ = c.Close() })
@@ -271,4 +276,3 @@ func says(t *testing.T, output string, words ...string) {
 		t.Errorf("it does not say %q but\n%s", words, output)
 	}
 }
-
