@@ -60,4 +60,4 @@ func ByAlert(a alert.Alert) Code {
 
 // entries holds all pages in the order of their codes, which the tests check.
 var entries = slices.Concat(certificateEntries, protocolEntries, groundEntries, policyEntries,
-	refusedEntries, oursEntries, networkEntries, gatewayEntries)
+	refusedEntries, oursEntries, networkEntries, gatewayEntries, authorityEntries)

@@ -18,6 +18,7 @@ var families = []struct{ prefix, title string }{
 	{"M06", "our own configuration"},
 	{"M07", "the network"},
 	{"M08", "the gateways"},
+	{"M09", "the authority, and who follows it"},
 }
 
 // IsCode says whether s has the form of a code, known or not.
