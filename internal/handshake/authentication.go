@@ -104,6 +104,9 @@ func (c *core) takeFinished(base, msg []byte) error {
 	if err := m.Parse(msg); err != nil {
 		return c.parsed(err)
 	}
+	if n := c.suite.Hash.Size(); len(m.VerifyData) != n {
+		return c.misbehaved(alert.DecodeError, code.BadMessage, "the peer's Finished has %d bytes; with %s it has %d", len(m.VerifyData), c.suite.ID, n)
+	}
 	want := schedule.Finished(c.suite, labels, base, c.transcript())
 	if subtle.ConstantTimeCompare(want, m.VerifyData) != 1 {
 		return c.misbehaved(alert.DecryptError, code.BadFinished, "the peer's Finished is wrong: the two sides did not see the same handshake")

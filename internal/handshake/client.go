@@ -209,6 +209,9 @@ func (c *Client) share(g suite.GroupID) error {
 func (c *Client) sendHello() error {
 	b, err := c.hello.Append(make([]byte, 0, 2048))
 	if err != nil {
+		if c.result.Retried { // the server's cookie left no room
+			return c.misuse(code.AnswerTooLarge, err)
+		}
 		return c.misuse(code.Misconfigured, err)
 	}
 	c.helloBytes = b
@@ -257,6 +260,9 @@ func (c *Client) checkServerHello(m *message.ServerHello) error {
 	}
 	if m.Version != versionTLS13 {
 		return c.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the server chose %s, which was not offered", versionName(m.Version))
+	}
+	if m.LegacyVersion <= versionSSL30 {
+		return c.olderThanTLS(m.LegacyVersion)
 	}
 	if m.LegacyVersion != versionTLS12 {
 		return c.misbehaved(alert.IllegalParameter, code.IllegalParameter, "legacy_version is %#04x; it must be 0x0303", m.LegacyVersion)

@@ -103,6 +103,8 @@ func clientLies() []lie {
 		{name: "TLS 1.3 in the wrong field", at: "ClientHello", do: older(0x0304), alert: alert.ProtocolVersion, says: "TLS 1.2 at most"},
 		{name: "1.2 and older in supported_versions", at: "ClientHello", do: older(0x0303, 0x0302, 0x0a0a, 0x0303), alert: alert.ProtocolVersion, says: "TLS 1.2 at most"},
 		{name: "a version to come", at: "ClientHello", do: older(0x0303, 0x0305), alert: alert.ProtocolVersion, says: "unknown version"},
+		{name: "TLS 1.3 with the legacy_version of SSL 3", at: "ClientHello", do: older(0x0300, 0x0304), alert: alert.ProtocolVersion, says: "older than TLS"},
+		{name: "TLS 1.3 with the legacy_version of SSL 2", at: "ClientHello", do: older(0x0002, 0x0304), alert: alert.ProtocolVersion, says: "older than TLS"},
 		{name: "TLS 1.3 with compression", at: "ClientHello", do: say(func(m *message.ClientHello) { m.Compression = []byte{1, 0} }), alert: illegal, says: "compression"},
 		{name: "TLS 1.3 with two null compressions", at: "ClientHello", do: say(func(m *message.ClientHello) { m.Compression = []byte{0, 0} }), alert: illegal, says: "compression"},
 		// Nothing in common.
@@ -221,8 +223,14 @@ func clientLies() []lie {
 			a.finished(func(m *message.Finished) { m.VerifyData[31] ^= 0x80 })
 		}, alert: alert.DecryptError, code: code.BadFinished, says: "Finished is wrong"},
 		{name: "a wrong Finished without a certificate", at: "Finished", do: func(a *actor) {
-			a.finished(func(m *message.Finished) { m.VerifyData = nil })
+			a.finished(func(m *message.Finished) { m.VerifyData[0] ^= 1 })
 		}, alert: alert.DecryptError, code: code.BadFinished, says: "Finished is wrong"},
+		{name: "an empty Finished", at: "Finished", do: func(a *actor) {
+			a.finished(func(m *message.Finished) { m.VerifyData = nil })
+		}, alert: alert.DecodeError, code: code.BadMessage, says: "has 0 bytes; with TLS_AES_128_GCM_SHA256 it has 32"},
+		{name: "a Finished with a byte more", at: "Finished", do: func(a *actor) {
+			a.finished(func(m *message.Finished) { m.VerifyData = append(m.VerifyData, 0) })
+		}, alert: alert.DecodeError, code: code.BadMessage, says: "has 33 bytes"},
 		{name: "the server's Finished sent back", at: "Finished", do: func(a *actor) {
 			a.say(Handshake, a.peer.sent[len(a.peer.sent)-1].msg)
 		}, alert: alert.DecryptError, code: code.BadFinished, says: "Finished is wrong"},

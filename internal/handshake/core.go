@@ -15,6 +15,7 @@ import (
 const (
 	versionTLS13 = 0x0304
 	versionTLS12 = 0x0303
+	versionSSL30 = 0x0300
 
 	// maxQueue bounds what may arrive while an operation is pending. The longest
 	// legal wait is the client's for its judgement of the server: one Finished.
@@ -248,6 +249,12 @@ func (c *core) incompatible(a alert.Alert, k code.Code, format string, args ...a
 
 func (c *core) misuse(k code.Code, err error) error {
 	return &Failure{Alert: alert.InternalError, Code: k, Fault: Misuse, At: c.at, Reason: err.Error(), Err: err}
+}
+
+// olderThanTLS refuses a hello whose legacy_version no TLS ever had, whatever
+// else it says (RFC 8446, appendix D.5).
+func (c *core) olderThanTLS(version uint16) error {
+	return c.misbehaved(alert.ProtocolVersion, code.IllegalParameter, "legacy_version is %#04x, which is older than TLS; it must be 0x0303", version)
 }
 
 // parsed turns an error of the parser into a Failure.

@@ -166,6 +166,9 @@ func (s *Server) checkClientHello() error {
 		return &Failure{Alert: alert.ProtocolVersion, Code: code.NoCommonVersion, Fault: PeerIncompatible, At: s.at,
 			Reason: "the client speaks " + versionName(best) + " at most, and we speak TLS 1.3"}
 	}
+	if h.LegacyVersion <= versionSSL30 {
+		return s.olderThanTLS(h.LegacyVersion)
+	}
 	if !bytes.Equal(h.Compression, nullCompression) {
 		return s.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the client offers compression: there is none in TLS 1.3")
 	}
@@ -298,6 +301,7 @@ func (s *Server) takeClientHello(share *message.KeyShare, msg []byte) (serverSta
 	if err != nil {
 		return nil, s.agreementFailed(err)
 	}
+	defer clear(shared) // where what follows fails, too
 	m := message.ServerHello{
 		LegacyVersion: versionTLS12, SessionID: s.sessionID, CipherSuite: s.suite.ID, Version: versionTLS13,
 		KeyShare: message.KeyShare{Group: share.Group, Data: public}, HasKeyShare: true,

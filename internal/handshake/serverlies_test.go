@@ -100,6 +100,7 @@ func serverLies() []lie {
 		{name: "TLS 1.4", at: "ServerHello", do: hello(func(_ *actor, m *message.ServerHello) { m.Version = 0x0305 }), alert: illegal, says: "which was not offered"},
 		{name: "TLS 1.2 in supported_versions", at: "ServerHello", do: hello(func(_ *actor, m *message.ServerHello) { m.Version = 0x0303 }), alert: illegal, says: "TLS 1.2, which was not offered"},
 		{name: "another legacy_version", at: "ServerHello", do: hello(func(_ *actor, m *message.ServerHello) { m.LegacyVersion = 0x0304 }), alert: illegal, says: "legacy_version"},
+		{name: "TLS 1.3 with the legacy_version of SSL 3", at: "ServerHello", do: hello(func(_ *actor, m *message.ServerHello) { m.LegacyVersion = 0x0300 }), alert: alert.ProtocolVersion, says: "older than TLS"},
 		// What has to be echoed or left alone.
 		{name: "another session identifier", at: "ServerHello", do: hello(func(_ *actor, m *message.ServerHello) {
 			m.SessionID = bytes.Clone(m.SessionID)
@@ -139,6 +140,9 @@ func serverLies() []lie {
 		{name: "a retry to the group that we shared", set: twoGroups, at: "ServerHello", do: retry(func(m *message.ServerHello) { m.RetryGroup = suite.X25519 }), alert: illegal, says: "which it had"},
 		{name: "a retry to a second group that we shared", set: func(s *setting) { twoGroups(s); s.client.KeyShares = 2 }, at: "ServerHello", do: retry(func(m *message.ServerHello) { m.RetryGroup = suite.P256 }), alert: illegal, says: "which it had"},
 		{name: "a retry to a group that was not offered", set: twoGroups, at: "ServerHello", do: retry(func(m *message.ServerHello) { m.RetryGroup = suite.P521 }), alert: illegal, says: "which was not offered"},
+		{name: "a retry with a cookie that leaves no room in our hello", set: twoGroups, at: "ServerHello", do: retry(func(m *message.ServerHello) {
+			m.Cookie = make([]byte, 65500)
+		}), alert: alert.InternalError, code: code.AnswerTooLarge, says: "too long"},
 		{name: "a retry with a cookie to the group that we shared", set: twoGroups, at: "ServerHello", do: retry(func(m *message.ServerHello) {
 			m.RetryGroup, m.Cookie = suite.X25519, []byte("c")
 		}), alert: illegal, says: "which it had"},
@@ -268,13 +272,13 @@ func serverLies() []lie {
 		}, alert: alert.DecryptError, code: code.BadFinished, says: "Finished is wrong"},
 		{name: "a short Finished", at: "Finished", do: func(a *actor) {
 			a.finished(func(m *message.Finished) { m.VerifyData = m.VerifyData[:31] })
-		}, alert: alert.DecryptError, code: code.BadFinished, says: "Finished is wrong"},
+		}, alert: alert.DecodeError, code: code.BadMessage, says: "with TLS_AES_128_GCM_SHA256 it has 32"},
 		{name: "an empty Finished", at: "Finished", do: func(a *actor) {
 			a.finished(func(m *message.Finished) { m.VerifyData = nil })
-		}, alert: alert.DecryptError, code: code.BadFinished, says: "Finished is wrong"},
+		}, alert: alert.DecodeError, code: code.BadMessage, says: "with TLS_AES_128_GCM_SHA256 it has 32"},
 		{name: "a long Finished", at: "Finished", do: func(a *actor) {
 			a.finished(func(m *message.Finished) { m.VerifyData = append(m.VerifyData, 0) })
-		}, alert: alert.DecryptError, code: code.BadFinished, says: "Finished is wrong"},
+		}, alert: alert.DecodeError, code: code.BadMessage, says: "with TLS_AES_128_GCM_SHA256 it has 32"},
 		{name: "the client's Finished", at: "Finished", do: func(a *actor) {
 			a.server = a.client
 			a.finished(nil)

@@ -254,7 +254,7 @@ func TestWhatArrivesWhileAnOperationIsPendingIsBounded(t *testing.T) {
 		for len(e.ops) > 0 && e.err == nil {
 			e.resolve(0)
 		}
-		failedWith(t, e.err, alert.DecryptError)
+		failedWith(t, e.err, alert.DecodeError)
 		finished(t, e)
 	})
 	t.Run("and is copied", func(t *testing.T) {

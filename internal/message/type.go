@@ -110,10 +110,8 @@ func MaxLen(t Type) int {
 		return 8 << 10 // an ML-DSA-87 signature has 4,627 bytes
 	case TypeFinished:
 		return 64
-	case TypeKeyUpdate:
-		return 1
-	case TypeEndOfEarlyData:
-		return 16 // it has none; what is longer is refused as what it is
+	case TypeKeyUpdate, TypeEndOfEarlyData:
+		return 16 // they have one and none; what is longer is refused as what it is
 	}
 	return 0
 }

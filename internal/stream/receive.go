@@ -61,10 +61,16 @@ func (s *Stream) Need(b []byte) (int, error) {
 		return 0, s.misbehaved(alert.UnexpectedMessage, code.BadRecord, "a record of the unknown type %d came", uint8(t))
 	case version>>8 != 3:
 		return 0, s.misbehaved(alert.ProtocolVersion, code.BadRecord, "a record of the unknown version %#04x came", version)
-	case n > record.MaxCiphertext || n > record.MaxPlaintext && !s.in.opener.Encrypted():
+	case n > record.MaxCiphertext || n > record.MaxPlaintext && !s.protected(t):
 		return 0, s.misbehaved(alert.RecordOverflow, code.RecordOverflow, "a record of %d bytes came, longer than any may be", n)
 	}
 	return record.HeaderLen + n, nil
+}
+
+// protected says whether a record of the outer type t is a ciphertext: under our
+// keys, or early data that is dropped while there are none.
+func (s *Stream) protected(t record.ContentType) bool {
+	return s.in.opener.Encrypted() || s.in.skipping && t == record.ApplicationData
 }
 
 // foreign recognises, by its first bytes, a peer that does not speak TLS.

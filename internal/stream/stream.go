@@ -343,7 +343,7 @@ func (s *Stream) Seal(dst, data []byte) ([]byte, error) {
 // MaxSealed is the most bytes that Seal appends for n bytes of data.
 func MaxSealed(n int) int {
 	records := (n + record.MaxPlaintext - 1) / record.MaxPlaintext
-	return n + (max(records, 1)+1)*(record.Overhead+keyUpdateLen)
+	return n + max(records, 1)*(record.Overhead+record.Overhead+keyUpdateLen) // each may follow a KeyUpdate
 }
 
 const keyUpdateLen = message.HeaderLen + 1
