@@ -1,0 +1,171 @@
+package mtls_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"os"
+
+	"github.com/mutual-tls/mutual/internal/mint"
+	"github.com/mutual-tls/mutual/mtls"
+	"github.com/mutual-tls/mutual/pki"
+	"github.com/mutual-tls/mutual/policy"
+)
+
+// ordersServer proves that it is what orders.crt says, and lets "web" in.
+func ordersServer() (*mtls.Server, error) {
+	cert, err := mtls.LoadCertificate("orders.crt", "orders.key")
+	if err != nil {
+		return nil, err
+	}
+	callers, err := authoritiesIn("ca.crt")
+	if err != nil {
+		return nil, err
+	}
+	rules, err := policy.Parse([]string{"web"}, "")
+	if err != nil {
+		return nil, err
+	}
+	return mtls.NewServer(mtls.ServerConfig{Identity: cert, Clients: mtls.Required(mtls.Allow(callers, rules))})
+}
+
+func greet(l *mtls.Listener) error {
+	for {
+		conn, err := l.AcceptConn() // the caller is proven and allowed
+		if err != nil {
+			return err
+		}
+		go func() {
+			defer conn.Close()
+			peer, _ := conn.Peer()
+			fmt.Fprintf(conn, "hello %s\n", peer.Name())
+		}()
+	}
+}
+
+// askOrders reaches the server at address, which must prove that it is "orders".
+func askOrders(ctx context.Context, address string) (string, error) {
+	cert, err := mtls.LoadCertificate("web.crt", "web.key")
+	if err != nil {
+		return "", err
+	}
+	servers, err := authoritiesIn("ca.crt")
+	if err != nil {
+		return "", err
+	}
+	client, err := mtls.NewClient(mtls.ClientConfig{Identity: cert, Servers: servers})
+	if err != nil {
+		return "", err
+	}
+	transport, err := net.Dial("tcp", address)
+	if err != nil {
+		return "", err
+	}
+	conn, err := client.Connect(ctx, transport, "orders")
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	answer, err := io.ReadAll(conn) // where the server refuses us, err says why
+	return string(answer), err
+}
+
+func authoritiesIn(file string) (mtls.Verifier, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	certs, err := pki.ParsePEM(pem)
+	return mtls.Authorities(pki.NewAnchors(certs...)), err
+}
+
+// A server that lets one name in, and a client that knows whom it means.
+func Example() {
+	defer inFolderWithFiles()()
+
+	server, err := ordersServer()
+	if err != nil {
+		log.Fatal(err)
+	}
+	listener, err := server.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer listener.Close()
+	go greet(listener)
+
+	answer, err := askOrders(context.Background(), listener.Addr().String())
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Print(answer)
+	// Output: hello web
+}
+
+// A refusal says whose fault it is, which rule, and what mends it.
+func ExampleRefusalOf() {
+	defer inFolderWithFiles()()
+	servers, err := authoritiesIn("ca.crt")
+	if err != nil {
+		log.Fatal(err)
+	}
+	client, err := mtls.NewClient(mtls.ClientConfig{Servers: servers}) // shows nothing
+	if err != nil {
+		log.Fatal(err)
+	}
+	server, err := ordersServer()
+	if err != nil {
+		log.Fatal(err)
+	}
+	listener, err := server.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer listener.Close()
+
+	ctx := context.Background()
+	transport, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		log.Fatal(err)
+	}
+	conn, err := client.Connect(ctx, transport, "orders")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer conn.Close()
+	if refusal, ok := mtls.RefusalOf(conn.Admitted(ctx)); ok {
+		fmt.Println(refusal.Code, refusal.Fault, refusal.Alert)
+	}
+	// Output: M0501 peer_refused_us certificate_required
+}
+
+// inFolderWithFiles makes the files that the examples read, and goes where they
+// are until the answer is called.
+func inFolderWithFiles() (leave func()) {
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	former, err := os.Getwd()
+	if err != nil {
+		log.Fatal(err)
+	}
+	root := mint.Root("Example Root")
+	if err := root.WriteFile(dir + "/ca.crt"); err != nil {
+		log.Fatal(err)
+	}
+	for _, name := range []string{"orders", "web"} {
+		if _, _, err := root.Leaf(name).WriteFiles(dir, name); err != nil {
+			log.Fatal(err)
+		}
+	}
+	if err := os.Chdir(dir); err != nil {
+		log.Fatal(err)
+	}
+	return func() {
+		_ = os.Chdir(former)
+		_ = os.RemoveAll(dir)
+	}
+}
