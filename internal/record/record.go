@@ -18,6 +18,7 @@ const (
 	ApplicationData  ContentType = 23
 )
 
+// String is the type in snake case, as the RFC has it.
 func (t ContentType) String() string {
 	switch t {
 	case ChangeCipherSpec:
@@ -70,6 +71,7 @@ type Error struct {
 	Reason string
 }
 
+// Error is the reason.
 func (e *Error) Error() string { return e.Reason }
 
 func refuse(a alert.Alert, reason string) error { return &Error{a, reason} }
