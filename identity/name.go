@@ -135,3 +135,17 @@ func Quote(s string) string {
 	}
 	return strconv.QuoteToASCII(s[:cut]) + fmt.Sprintf(" and %d more bytes", len(s)-cut)
 }
+
+// Printable is s as it is where it is printable ASCII of reasonable length, and
+// quoted else: for sentences that somebody else wrote.
+func Printable(s string) string {
+	if len(s) > 2000 {
+		return Quote(s)
+	}
+	for i := range len(s) {
+		if s[i] < 0x20 || s[i] > 0x7e {
+			return Quote(s)
+		}
+	}
+	return s
+}

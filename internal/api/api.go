@@ -121,7 +121,8 @@ type Service struct {
 
 // Revocations are the lists of what was revoked, one for each issuer (CRL, DER).
 type Revocations struct {
-	Lists [][]byte `json:"lists"`
+	Lists   [][]byte `json:"lists"`
+	Issuers [][]byte `json:"issuers"`
 }
 
 // Updates is all that an agent follows, as it is at Revision.
@@ -130,6 +131,7 @@ type Updates struct {
 	Revision  string      `json:"revision"`
 	Statement Statement   `json:"statement"`
 	Lists     [][]byte    `json:"lists"`
+	Issuers   [][]byte    `json:"issuers"`            // who signs the lists: certificates below the roots
 	Services  []Service   `json:"services,omitempty"` // those asked for that are known
 	Authority []string    `json:"authority"`
 	Standing  LineageInfo `json:"standing"`

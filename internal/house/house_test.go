@@ -29,6 +29,7 @@ var floors = [][]string{
 	{"internal/ca/server"},
 	{"internal/ca"},
 	{"internal/ca/store"},
+	{"internal/api/client"},
 	{"internal/api"},
 	{"internal/join"},
 	{"mtls/nethttp"},
