@@ -38,6 +38,8 @@ type Conn struct {
 	// peer's admission is over.
 	ended atomic.Pointer[Refusal]
 	cut   atomic.Bool // the grace is over too
+	// broke is set to why reading ended, before a writer is woken for it.
+	broke atomic.Pointer[Refusal]
 
 	deadlines             sync.Mutex // of what follows, and of setting the transport's
 	readUntil, writeUntil time.Time
@@ -305,6 +307,7 @@ func (c *Conn) stop(err error) error {
 	r := c.refusalOf(err)
 	c.in.err = r
 	c.in.release()
+	c.broke.Store(r)
 	defer c.endContext(r)
 	if r.HasAlert && r.Sent {
 		c.abort(r)
@@ -436,6 +439,12 @@ func (c *Conn) writeFailed(err error) error {
 		c.endWriting()
 		c.out.Unlock()
 		return errClosed
+	case c.broke.Load() != nil: // whoever read has broken us off
+		r = c.broke.Load()
+		c.out.Lock()
+		c.out.err = r
+		c.out.Unlock()
+		return r
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		if e := c.ended.Load(); e != nil && c.cut.Load() {
 			return e
