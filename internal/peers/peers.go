@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -179,16 +180,28 @@ func taken(port int) bool {
 	return false
 }
 
-// FreePort is a port that nobody listens on now.
+// FreePort is a port that nobody listens on now, and that nobody is given by
+// chance before its program listens there: it lies below those that the system
+// hands out by itself, is given once, and other test programs begin elsewhere.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range ports {
+		port := firstPort + int(nextPort.Add(1)%ports)
+		if l, err := net.Listen("tcp", fmt.Sprintf(":%d", port)); err == nil {
+			_ = l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatalf("none of the ports from %d to %d is free", firstPort, firstPort+ports-1)
+	return 0
 }
+
+// The systems' own ranges begin at 32768 or above.
+const firstPort, ports = 20000, 12000
+
+var nextPort atomic.Uint32
+
+func init() { nextPort.Store(uint32(os.Getpid()) * 331) }
 
 // Run runs a program to its end, for at most a minute, and answers with what it
 // printed and its exit code.
