@@ -251,7 +251,7 @@ func exchange(c net.Conn, data, want []byte) error {
 // is told so.
 func refusedUs(t *testing.T, c *mtls.Conn, err error, alert string) {
 	t.Helper()
-	if err == nil {
+	if err == nil && c != nil {
 		_, err = c.Read(make([]byte, 1))
 	}
 	r, ok := mtls.RefusalOf(err)
