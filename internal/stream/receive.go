@@ -158,9 +158,9 @@ func (s *Stream) record(rec []byte) ([]byte, error) {
 }
 
 // skip drops a record of early data that we do not take (RFC 8446, section
-// 4.2.10).
+// 4.2.10). Its header counts too: records without content are not free.
 func (s *Stream) skip(n int) error {
-	s.in.skipped += n
+	s.in.skipped += record.HeaderLen + n
 	if s.in.skipped > maxSkipped {
 		return s.misbehaved(alert.UnexpectedMessage, code.Flood, "more than %d bytes of early data came, which nobody had allowed", maxSkipped)
 	}

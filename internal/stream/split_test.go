@@ -108,6 +108,30 @@ func stories() []story {
 			l.server.out = l.server.Alert(l.server.out, alert.CloseNotify)
 			l.settle()
 		}},
+		// Everything that one side has to say lies behind its Finished, in one piece.
+		{"the client says all at once", func() setting { s := mutual(); s.atOnce = text; return s }, func(l *link) {
+			l.server.send([]byte("answer"))
+			l.server.out = l.server.Alert(l.server.out, alert.CloseNotify)
+			l.settle()
+		}},
+		{"the client says all at once, behind a retry", func() setting { s := retrying(); s.atOnce = text; return s }, func(l *link) {
+			l.server.send([]byte("answer"))
+			l.settle()
+		}},
+		{"the client closes at once", func() setting { s := mutual(); s.atOnce = []byte{}; return s }, func(*link) {}},
+		{"what is no progress", mutual, func(l *link) {
+			for i := range maxRow + 1 {
+				l.client.out = l.client.out[:len(l.client.out):len(l.client.out)]
+				if i%2 == 0 {
+					l.client.send(nil)
+					continue
+				}
+				out, err := l.client.Rekey(l.client.out, true)
+				check(l.client.t, err)
+				l.client.out = out
+			}
+			l.settle()
+		}},
 		{"the client is refused", func() setting { s := mutual(); s.refuse = errors.New("not allowed"); return s }, talk},
 		{"nothing in common", func() setting { s := usual(); s.server.Suites = nil; return s }, func(*link) {}},
 	}
