@@ -1,7 +1,3 @@
-// Package credential keeps an identity and its trust as PEM files say them now:
-// a certificate with its key, and the authorities that the other side is judged
-// by. When the files change, what is in use changes with them: the pair as a
-// whole or not at all.
 package credential
 
 import (
