@@ -98,6 +98,16 @@ func (s *Statement) Verify(domain string, inForce []*pki.Certificate, now time.T
 	return v, nil
 }
 
+// Claimed are the roots that the statement says it has, not verified: for a
+// statement that lies on one's own disk, to be held to its own signatures.
+func (s *Statement) Claimed() ([]*pki.Certificate, error) {
+	var a Anchors
+	if err := json.Unmarshal(s.Signed, &a); err != nil {
+		return nil, fmt.Errorf("the statement does not parse")
+	}
+	return pki.ParseChain(a.Roots)
+}
+
 func (s *Statement) signedBy(r *pki.Certificate) bool {
 	if r.Key == nil {
 		return false

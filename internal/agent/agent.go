@@ -1,0 +1,397 @@
+package agent
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/mutual-tls/mutual/identity"
+	"github.com/mutual-tls/mutual/internal/api"
+	"github.com/mutual-tls/mutual/internal/api/client"
+	"github.com/mutual-tls/mutual/internal/clock"
+	"github.com/mutual-tls/mutual/internal/code"
+	"github.com/mutual-tls/mutual/internal/folder"
+	"github.com/mutual-tls/mutual/internal/join"
+	"github.com/mutual-tls/mutual/mtls"
+	"github.com/mutual-tls/mutual/pki"
+)
+
+// Options are what Join and Open take. The zero value is right where the data
+// lies in its usual place.
+type Options struct {
+	// Data is the folder that holds the identities in id/; "" is folder.Default.
+	Data string
+	// Lifetime is what to ask for; 0 leaves it to the authority.
+	Lifetime time.Duration
+	// Log is told what happens; nil is slog.Default.
+	Log *slog.Logger
+	// Clock is the time; nil is the wall clock.
+	Clock func() time.Time
+}
+
+func (o *Options) settle() error {
+	if o.Data == "" {
+		data, err := folder.Default()
+		if err != nil {
+			return err
+		}
+		o.Data = data
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Clock == nil {
+		o.Clock = clock.Now
+	}
+	return nil
+}
+
+// Agent is an identity that is kept fresh while Run runs. It is safe for
+// concurrent use.
+type Agent struct {
+	options Options
+	home    home
+	swap    *mtls.Swap
+	trust   *trust
+	client  *client.Client
+	changes changes
+
+	mu         sync.Mutex // of what follows
+	state      state
+	leaf       *pki.Certificate
+	stamp      string // of identity.pem, as it was read last
+	jitter     time.Duration
+	registered []string
+	interest   map[string]bool // services whose addresses are followed
+	heard      time.Time       // when the authority answered last
+	wake       chan struct{}   // what is followed has changed
+}
+
+// Join makes the identity that a line names, or opens it where the line was used
+// here before: then nobody is asked, and the line's token may be long spent. The
+// key is made here and never leaves.
+//
+// The error is an *mtls.Refusal or an *api.Problem where somebody refused.
+func Join(ctx context.Context, l *join.Line, o Options) (*Agent, error) {
+	if err := o.settle(); err != nil {
+		return nil, err
+	}
+	if err := l.Check(); err != nil {
+		return nil, api.NewProblem(0, code.JoinLineDamaged, "the join line can't be used: "+err.Error())
+	}
+	ids := filepath.Join(o.Data, "id")
+	if err := folder.Make(o.Data); err != nil {
+		return nil, err
+	}
+	if err := folder.Make(ids); err != nil {
+		return nil, err
+	}
+	lock, err := await(ctx, filepath.Join(ids, ".lock"))
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Release()
+	if h, ok := find(ids, l); ok {
+		a, err := open(h, o)
+		if err != nil || !a.spent(l) {
+			return a, err
+		}
+		o.Log.Info(fmt.Sprintf("the identity %s on disk is %s, and the line is a new one: joining anew", a.Name(), a.standing()))
+	}
+	return enrol(ctx, l, ids, o)
+}
+
+// Open opens an identity that an earlier Join left. domain may be "" where only
+// one trust domain has an identity of the name.
+func Open(domain, name string, o Options) (*Agent, error) {
+	if err := o.settle(); err != nil {
+		return nil, err
+	}
+	found, err := filepath.Glob(filepath.Join(o.Data, "id", "*", "*", stateFile))
+	if err != nil {
+		return nil, err
+	}
+	var homes []home
+	var known []string
+	for _, f := range found {
+		h := home(filepath.Dir(f))
+		d := filepath.Base(filepath.Dir(string(h)))
+		if filepath.Base(string(h)) != name {
+			continue
+		}
+		known = append(known, d)
+		if domain == "" || d == domain {
+			homes = append(homes, h)
+		}
+	}
+	switch len(homes) {
+	case 1:
+		return open(homes[0], o)
+	case 0:
+		return nil, fmt.Errorf("%s holds no identity %s: join first, with a line that `mutual token %s` makes: %w", o.Data, identity.Quote(name), name, fs.ErrNotExist)
+	}
+	return nil, fmt.Errorf("%s has identities in %d trust domains (%s): say which is meant", identity.Quote(name), len(known), list(known))
+}
+
+func list(names []string) string {
+	s := ""
+	for i, n := range names {
+		if i > 0 {
+			s += ", "
+		}
+		s += identity.Quote(n)
+	}
+	return s
+}
+
+// open reads an identity from its folder.
+func open(h home, o Options) (*Agent, error) {
+	a := &Agent{options: o, home: h, interest: make(map[string]bool), wake: make(chan struct{}, 1)}
+	unreadable := func(err error) error {
+		var u *folder.Unsafe
+		if errors.As(err, &u) {
+			return err
+		}
+		return api.NewProblem(0, code.IdentityUnreadable, fmt.Sprintf("the identity in %s can't be used: %v", h, err))
+	}
+	if err := folder.Check(string(h)); err != nil {
+		return nil, err
+	}
+	var err error
+	if a.state, err = h.readState(); err != nil {
+		return nil, unreadable(err)
+	}
+	cert, leaf, stamp, err := h.readIdentity()
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	a.swap, a.leaf, a.stamp = mtls.NewSwap(cert), leaf, stamp
+	if a.trust, err = openTrust(h, a.state.Domain, o); err != nil {
+		return nil, unreadable(err)
+	}
+	a.trust.changed = a.changes.tell
+	a.jitter = drawJitter()
+	a.client, err = client.New(a.state.Domain, a.swap, a.trust.verifier, a.authority, o.Clock)
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	return a, nil
+}
+
+// spent says whether the identity on disk is of no use any more, while l is a line
+// that was not used for it.
+func (a *Agent) spent(l *join.Line) bool {
+	hash := l.Token.Hash()
+	if a.state.Token == hex.EncodeToString(hash[:]) {
+		return false
+	}
+	return a.state.Standing == api.StateRevoked || a.state.Standing == api.StateFrozen ||
+		a.options.Clock().After(a.leaf.NotAfter().Add(lateRenewal))
+}
+
+func (a *Agent) standing() string {
+	if a.state.Standing == api.StateRevoked || a.state.Standing == api.StateFrozen {
+		return a.state.Standing
+	}
+	return "long expired"
+}
+
+// lateRenewal is how long after its end a certificate can still be renewed.
+const lateRenewal = 30 * 24 * time.Hour
+
+// Name is who the identity is, Domain its trust domain, Service what its line said
+// it is to reach ("" for nothing in particular).
+func (a *Agent) Name() string { return a.state.Name }
+
+// Domain is the trust domain.
+func (a *Agent) Domain() string { return a.state.Domain }
+
+// Service is what the join line said that the identity is to reach, or "".
+func (a *Agent) Service() string { return a.state.Service }
+
+// SPIFFE is the identity's SPIFFE ID.
+func (a *Agent) SPIFFE() string { return "spiffe://" + a.state.Domain + "/" + a.state.Name }
+
+// Folder is where the identity lies.
+func (a *Agent) Folder() string { return string(a.home) }
+
+// Identity is the identity for mtls. It stays the same while what it holds is
+// exchanged.
+func (a *Agent) Identity() mtls.Identity { return a.swap }
+
+// Leaf is the certificate in use.
+func (a *Agent) Leaf() *pki.Certificate {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.leaf
+}
+
+// Verifier judges peers: by the anchors in force, and by what was revoked. It
+// follows both. Who the peer has to be, the caller asks beside it: a server by
+// its name and Member, a client by rules.
+func (a *Agent) Verifier() mtls.Verifier { return a.trust.verifier }
+
+// Server judges a server that is to be of our own trust domain, whatever name was
+// asked for: another domain's "orders" is not ours.
+func (a *Agent) Server() mtls.Verifier {
+	return mtls.AllOf(a.trust.verifier, mtls.VerifierFunc(a.member))
+}
+
+func (a *Agent) member(_ context.Context, claim *mtls.Claim) (*mtls.Verdict, error) {
+	chain, err := claim.Certificates()
+	if err != nil {
+		return nil, err // the verifier before this one has refused it
+	}
+	id, err := identity.ParseSPIFFE(chain[0].SPIFFE)
+	if err == nil && id.TrustDomain() == a.state.Domain && id.Path() == "/"+claim.ServerName {
+		return &mtls.Verdict{OK: true}, nil
+	}
+	found := "none"
+	if chain[0].SPIFFE != "" {
+		found = identity.Quote(chain[0].SPIFFE)
+	}
+	return &mtls.Verdict{Code: string(code.WrongName), Reason: fmt.Sprintf("its SPIFFE ID should be spiffe://%s/%s, and is %s", a.state.Domain, claim.ServerName, found)}, nil
+}
+
+// Valid is nil while the certificate in use is valid; else a sentence.
+func (a *Agent) Valid() error {
+	now, leaf := a.options.Clock(), a.Leaf()
+	switch {
+	case now.Before(leaf.NotBefore()):
+		return fmt.Errorf("the certificate of %s is not valid before %s; this machine's clock says %s", a.Name(),
+			leaf.NotBefore().UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+	case now.After(leaf.NotAfter()):
+		return fmt.Errorf("the certificate of %s ended at %s and could not be renewed; see that the authority can be reached", a.Name(), leaf.NotAfter().UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// Heard is when the authority answered last, zero if it has not since Open.
+func (a *Agent) Heard() time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.heard
+}
+
+// Changed is closed at the next change of whom to trust, so that what stands can
+// be judged again.
+func (a *Agent) Changed() <-chan struct{} { return a.changes.next() }
+
+func (a *Agent) authority() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.state.Authority
+}
+
+// Register says where this identity can be reached, HOST:PORT each. The authority
+// is told while Run runs, and told again when it forgot.
+func (a *Agent) Register(addresses []string) {
+	a.mu.Lock()
+	a.registered = slices.Clone(addresses)
+	a.mu.Unlock()
+	a.nudge()
+}
+
+// Addresses is where a service is, as the authority says, or, while it is away,
+// said last. From the first call on, changes are followed.
+func (a *Agent) Addresses(ctx context.Context, service string) ([]string, error) {
+	a.mu.Lock()
+	followed := a.interest[service]
+	a.interest[service] = true
+	known := a.state.Services[service]
+	a.mu.Unlock()
+	if followed && len(known) > 0 {
+		return known, nil
+	}
+	a.nudge()
+	s, err := a.client.Service(ctx, service)
+	var p *api.Problem
+	switch {
+	case err == nil:
+		a.learn([]api.Service{*s})
+		return s.Addresses, nil
+	case errors.As(err, &p) && p.Code == string(code.ServiceUnknown):
+		return nil, err
+	case len(known) > 0:
+		a.options.Log.Warn(fmt.Sprintf("the authority can't say where %s is now; trying where it was: %v", service, err))
+		return known, nil
+	}
+	return nil, err
+}
+
+// learn keeps the addresses of services, on disk too: a restart finds them
+// without the authority.
+func (a *Agent) learn(services []api.Service) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	next := maps.Clone(a.state.Services)
+	if next == nil {
+		next = make(map[string][]string)
+	}
+	changed := false
+	for _, s := range services {
+		if !slices.Equal(next[s.Name], s.Addresses) {
+			next[s.Name], changed = s.Addresses, true
+		}
+	}
+	if changed {
+		a.state.Services = next
+		a.saveState()
+	}
+}
+
+// saveState writes the state; the caller holds mu. A full disk must not stop what
+// works: it is said, and written at the next change.
+func (a *Agent) saveState() {
+	if err := a.home.writeState(a.state); err != nil {
+		a.options.Log.Warn("what is known of the identity could not be written: "+err.Error(), "code", string(code.StoreFailed))
+	}
+}
+
+func (a *Agent) nudge() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Close gives up what is kept. Run has to have ended.
+func (a *Agent) Close() error {
+	a.client.Forget()
+	return nil
+}
+
+// changes is a channel that is closed and made anew at each change.
+type changes struct {
+	mu sync.Mutex
+	c  chan struct{}
+}
+
+func (c *changes) next() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.c == nil {
+		c.c = make(chan struct{})
+	}
+	return c.c
+}
+
+func (c *changes) tell() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.c != nil {
+		close(c.c)
+		c.c = nil
+	}
+}
+
+func hexOf(b [sha256.Size]byte) string { return hex.EncodeToString(b[:]) }

@@ -1,0 +1,93 @@
+package agent
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/mutual-tls/mutual/internal/api"
+	"github.com/mutual-tls/mutual/internal/api/client"
+	"github.com/mutual-tls/mutual/internal/code"
+	"github.com/mutual-tls/mutual/internal/folder"
+	"github.com/mutual-tls/mutual/internal/join"
+	"github.com/mutual-tls/mutual/pki"
+)
+
+// enrol spends a line's token and makes the identity's folder of the answer. The
+// key is kept beside until then, so that the same line asks with the same key
+// again where an answer was lost. The caller holds the lock of ids.
+func enrol(ctx context.Context, l *join.Line, ids string, o Options) (*Agent, error) {
+	hash := l.Token.Hash()
+	joining := filepath.Join(ids, ".joining-"+hex.EncodeToString(hash[:8]))
+	if err := folder.Make(joining); err != nil {
+		return nil, err
+	}
+	key, err := nextKey(filepath.Join(joining, nextKeyFile))
+	if err != nil {
+		return nil, err
+	}
+	csr, err := request(key)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := client.Join(ctx, l, csr, o.Lifetime, o.Clock)
+	if err != nil {
+		return nil, err
+	}
+	unfit := func(err error) error {
+		return api.NewProblem(0, code.AnswerOfAuthority, fmt.Sprintf("the authority's answer can't be used: %v", err))
+	}
+	if answer.Domain != answer.Proven || answer.Name != l.Name {
+		return nil, unfit(fmt.Errorf("it is for another name or trust domain than the line's"))
+	}
+	anchors, err := answer.Statement.Verify(answer.Domain, []*pki.Certificate{answer.Root}, o.Clock())
+	if err != nil {
+		return nil, unfit(err)
+	}
+	spiffe := "spiffe://" + answer.Domain + "/" + answer.Name
+	_, leaf, err := fresh(&answer.Issued, key, spiffe, pki.NewAnchors(anchors.Roots...), o.Clock())
+	if err != nil {
+		return nil, unfit(err)
+	}
+	s := state{
+		Name: answer.Name, Domain: answer.Domain, Service: answer.Service, Lineage: answer.Lineage,
+		IssuedAt: answer.IssuedAt, Origin: hexOf(l.Root), Token: hex.EncodeToString(hash[:]),
+		Authority: answer.Authority, Standing: api.StateValid,
+	}
+	if len(s.Authority) == 0 {
+		s.Authority = l.Authority
+	}
+	// Complete before it has its name: a crash leaves the whole folder or none.
+	made := home(joining)
+	if err := made.writeIdentity(key, answer.Chain); err != nil {
+		return nil, err
+	}
+	if err := made.writeJSON(anchorsFile, answer.Statement); err != nil {
+		return nil, err
+	}
+	if err := made.writeState(s); err != nil {
+		return nil, err
+	}
+	if err := os.Remove(made.file(nextKeyFile)); err != nil {
+		return nil, err
+	}
+	domain := filepath.Join(ids, s.Domain)
+	if err := folder.Make(domain); err != nil {
+		return nil, err
+	}
+	h := home(filepath.Join(domain, s.Name))
+	if _, err := os.Lstat(string(h)); err == nil {
+		// What was there is of no use any more. Its key is not kept.
+		if err := os.RemoveAll(string(h)); err != nil {
+			return nil, err
+		}
+	}
+	if err := os.Rename(joining, string(h)); err != nil {
+		return nil, err
+	}
+	o.Log.Info(fmt.Sprintf("joined %s as %s; the certificate is valid until %s", s.Domain, s.Name, leaf.NotAfter().UTC().Format("2006-01-02 15:04:05Z07:00")),
+		"name", s.Name, "domain", s.Domain, "serial", leaf.Serial(), "lineage", s.Lineage)
+	return open(h, o)
+}

@@ -1,0 +1,234 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"time"
+
+	"github.com/mutual-tls/mutual/internal/api"
+	"github.com/mutual-tls/mutual/internal/code"
+	"github.com/mutual-tls/mutual/mtls"
+	"github.com/mutual-tls/mutual/pki"
+)
+
+// trust is whom an identity trusts: the roots of the statement in force, less what
+// their issuers have revoked.
+type trust struct {
+	home     home
+	domain   string
+	options  Options
+	verifier *mtls.SwapVerifier
+	changed  func() // told after a change; not nil once the agent is whole
+
+	mu        sync.Mutex
+	statement api.Statement
+	anchors   *api.Verified
+	lists     map[string]*revocations // by issuer
+}
+
+// revocations is one issuer's list, as it was verified.
+type revocations struct {
+	raw, issuer []byte // DER
+	number      int64
+	update      time.Time
+	serials     map[string]bool
+}
+
+func openTrust(h home, domain string, o Options) (*trust, error) {
+	t := &trust{home: h, domain: domain, options: o, lists: make(map[string]*revocations)}
+	if err := h.readJSON(anchorsFile, &t.statement); err != nil {
+		return nil, err
+	}
+	// What is on disk is this user's own. It is held to its own signatures all the
+	// same, so that a damaged file is noticed.
+	roots, err := t.statement.Claimed()
+	if err != nil {
+		return nil, err
+	}
+	if t.anchors, err = t.statement.Verify(domain, roots, o.Clock()); err != nil {
+		return nil, fmt.Errorf("%s: %w", anchorsFile, err)
+	}
+	var kept api.Revocations
+	switch err := h.readJSON(revocationsFile, &kept); {
+	case err == nil:
+		t.readLists(kept.Lists, kept.Issuers)
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
+	t.verifier = mtls.NewSwapVerifier(t.judge())
+	return t, nil
+}
+
+// judge is the verifier of this moment.
+func (t *trust) judge() mtls.Verifier {
+	revoked := make(map[string]map[string]bool, len(t.lists))
+	for issuer, l := range t.lists {
+		revoked[issuer] = l.serials
+	}
+	return mtls.AllOf(mtls.Authorities(pki.NewAnchors(t.anchors.Roots...)), mtls.VerifierFunc(
+		func(_ context.Context, claim *mtls.Claim) (*mtls.Verdict, error) {
+			chain, err := claim.Certificates()
+			if err != nil {
+				return nil, err
+			}
+			// Whatever was shown counts, not the path alone: who shows a revoked
+			// intermediate stands on it.
+			for _, c := range chain {
+				if revoked[string(c.X509.RawIssuer)][c.Serial()] {
+					return &mtls.Verdict{Code: string(code.CertificateRevoked), Reason: fmt.Sprintf("the certificate of %s, serial %s, was revoked by %s", c.Label(), c.Serial(), c.IssuerLabel())}, nil
+				}
+			}
+			return &mtls.Verdict{OK: true}, nil
+		}))
+}
+
+// follow takes a statement that may be newer. What is not taken is an error, and
+// changes nothing.
+func (t *trust) follow(s api.Statement) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(s.Signed) == 0 || bytes.Equal(s.Signed, t.statement.Signed) {
+		return nil
+	}
+	v, err := s.Verify(t.domain, t.anchors.Roots, t.options.Clock())
+	if err != nil {
+		return err
+	}
+	if v.Number <= t.anchors.Number {
+		return fmt.Errorf("its number is %d, and %d is in force", v.Number, t.anchors.Number)
+	}
+	// On disk first: an agent that forgot a statement would take an old one again.
+	if err := t.home.writeJSON(anchorsFile, s); err != nil {
+		return err
+	}
+	t.statement, t.anchors = s, v
+	t.swap()
+	words := fmt.Sprintf("statement %d of %s is in force: %d roots", v.Number, t.domain, len(v.Roots))
+	t.options.Log.Info(words, "number", v.Number)
+	return nil
+}
+
+// revise takes lists of revocations that may be newer, and tells those that it
+// does not take.
+func (t *trust) revise(lists, issuers [][]byte) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	changed, err := t.readLists(lists, issuers)
+	if !changed {
+		return err
+	}
+	var kept api.Revocations
+	for _, l := range t.lists {
+		kept.Lists = append(kept.Lists, l.raw)
+		kept.Issuers = append(kept.Issuers, l.issuer)
+	}
+	t.swap() // in force also where the disk is full
+	if werr := t.home.writeJSON(revocationsFile, kept); werr != nil && err == nil {
+		err = werr
+	}
+	return err
+}
+
+func (t *trust) swap() {
+	t.verifier.Set(t.judge())
+	if t.changed != nil {
+		t.changed()
+	}
+}
+
+// maxLists bounds how many issuers' lists are kept.
+const maxLists = 64
+
+// skew is how far ahead of ours the authority's clock may be.
+const skew = 5 * time.Minute
+
+// readLists takes in the lists that are newer than ours, each signed by an issuer
+// that a root in force has certified.
+func (t *trust) readLists(lists, issuers [][]byte) (changed bool, err error) {
+	if len(lists) > maxLists || len(issuers) > maxLists {
+		return false, fmt.Errorf("%d lists of revocations are too many", len(lists))
+	}
+	var known []*pki.Certificate
+	for _, der := range issuers {
+		if c, err := pki.Parse(der); err == nil && t.certified(c) {
+			known = append(known, c)
+		}
+	}
+	for _, der := range lists {
+		if e := t.readList(der, known, &changed); e != nil {
+			err = e
+		}
+	}
+	return changed, err
+}
+
+func (t *trust) readList(der []byte, issuers []*pki.Certificate, changed *bool) error {
+	crl, err := x509.ParseRevocationList(der)
+	if err != nil {
+		return errors.New("a list of revocations does not parse")
+	}
+	var issuer *pki.Certificate
+	for _, c := range issuers {
+		if bytes.Equal(crl.RawIssuer, c.X509.RawSubject) && crl.CheckSignatureFrom(c.X509) == nil {
+			issuer = c
+		}
+	}
+	switch {
+	case issuer == nil:
+		return errors.New("a list of revocations is not signed by an issuer of ours")
+	case crl.Number == nil || !crl.Number.IsInt64():
+		return errors.New("a list of revocations has no number")
+	case crl.ThisUpdate.After(t.options.Clock().Add(skew)):
+		return fmt.Errorf("a list of revocations is of %s, which is to come", crl.ThisUpdate.UTC().Format(time.RFC3339))
+	}
+	number := crl.Number.Int64()
+	key := string(crl.RawIssuer)
+	if now := t.lists[key]; now != nil {
+		if bytes.Equal(now.raw, der) {
+			return nil
+		}
+		if number < now.number {
+			return fmt.Errorf("a list of revocations has the number %d, and %d is in use", number, now.number)
+		}
+	}
+	l := &revocations{raw: der, issuer: issuer.Raw, number: number, update: crl.ThisUpdate, serials: make(map[string]bool, len(crl.RevokedCertificateEntries))}
+	for _, e := range crl.RevokedCertificateEntries {
+		l.serials[serialHex(e.SerialNumber.Bytes())] = true
+	}
+	t.lists[key] = l
+	*changed = true
+	return nil
+}
+
+func serialHex(b []byte) string {
+	if len(b) == 0 {
+		b = []byte{0}
+	}
+	return fmt.Sprintf("%x", b)
+}
+
+// certified says whether a root in force has certified an issuer.
+func (t *trust) certified(c *pki.Certificate) bool {
+	now := t.options.Clock()
+	if now.Before(c.NotBefore().Add(-skew)) || now.After(c.NotAfter()) {
+		return false
+	}
+	for _, r := range t.anchors.Roots {
+		if c.X509.CheckSignatureFrom(r.X509) == nil && c.X509.IsCA {
+			return true
+		}
+	}
+	return false
+}
+
+// anchorsNow are the anchors in force.
+func (t *trust) anchorsNow() *pki.Anchors {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return pki.NewAnchors(t.anchors.Roots...)
+}
