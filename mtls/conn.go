@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/mutual-tls/mutual/internal/alert"
 	"github.com/mutual-tls/mutual/internal/live"
 	"github.com/mutual-tls/mutual/internal/stream"
 	"github.com/mutual-tls/mutual/pki"
@@ -32,12 +31,14 @@ type Conn struct {
 	in  reading
 	out writing
 
-	place  live.Entry
+	place live.Entry
+	// until is when the peer's admission ends, as the last judgement has it.
+	until  atomic.Pointer[time.Time]
 	closed atomic.Bool
 	// ended is set, once, to why the connection was ended from within: the
 	// peer's admission is over.
 	ended atomic.Pointer[Refusal]
-	cut   atomic.Bool // the grace is over too
+	cut   atomic.Bool // it is being ended now, and the deadlines are no longer the user's
 	// broke is set to why reading ended, before a writer is woken for it.
 	broke atomic.Pointer[Refusal]
 
@@ -86,8 +87,10 @@ func (c *Conn) stand() {
 	if c.in.start == c.in.end && len(c.in.data) == 0 {
 		c.in.release()
 	}
+	c.in.admitted.Store(c.stream.Admitted())
 	if c.verdict != nil {
 		c.peer, c.proven = c.verdict.Peer, true
+		c.until.Store(&c.verdict.Until)
 		c.standing.Add(&c.place, c, c.verdict.Until)
 	}
 }
@@ -147,7 +150,7 @@ func (c *Conn) Local() *Certificate {
 // nothing to export.
 func (c *Conn) Export(label string, exportContext []byte, n int) ([]byte, error) {
 	c.out.Lock()
-	defer c.out.Unlock()
+	defer c.leaveWriting()
 	return c.stream.Standing().Export(label, exportContext, n)
 }
 
@@ -193,6 +196,20 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 	return c.transport.SetWriteDeadline(t)
 }
 
+// wakeReader makes a reader run out of time; restoreReading gives the next one
+// what the user allowed.
+func (c *Conn) wakeReader() { c.boundReading(func() time.Time { return past }) }
+
+func (c *Conn) restoreReading() { c.boundReading(func() time.Time { return c.readUntil }) }
+
+func (c *Conn) boundReading(until func() time.Time) {
+	c.deadlines.Lock()
+	defer c.deadlines.Unlock()
+	if !c.cut.Load() {
+		_ = c.transport.SetReadDeadline(until())
+	}
+}
+
 // boundWrites lets no write last longer than d, or than the caller allowed.
 func (c *Conn) boundWrites(d time.Duration) {
 	c.deadlines.Lock()
@@ -210,14 +227,35 @@ func (c *Conn) boundWrites(d time.Duration) {
 func (c *Conn) Read(p []byte) (int, error) {
 	c.in.Lock()
 	n, err := c.read(p)
-	c.in.Unlock()
-	if c.in.waiter.Load() != nil {
-		c.in.wake()
-	}
+	c.leaveReading()
 	return n, err
 }
 
+// leaveReading gives the reading half back. Close may have found it taken: then
+// it is ended here.
+func (c *Conn) leaveReading() {
+	c.in.Unlock()
+	c.in.wake()
+	if c.closed.Load() && c.in.TryLock() {
+		c.endReading()
+		c.in.Unlock()
+		c.in.wake()
+	}
+}
+
+// leaveWriting is the same for the writing half.
+func (c *Conn) leaveWriting() {
+	c.out.Unlock()
+	if c.closed.Load() && c.out.TryLock() {
+		c.endWriting()
+		c.out.Unlock()
+	}
+}
+
 func (r *reading) wake() {
+	if r.waiter.Load() == nil {
+		return
+	}
 	if w := r.waiter.Swap(nil); w != nil {
 		close(*w)
 	}
@@ -298,97 +336,11 @@ func (c *Conn) open() error {
 	return nil
 }
 
-// stop ends the reading half for good, and where we refuse the peer says so.
-func (c *Conn) stop(err error) error {
-	if err == io.EOF {
-		c.in.err = io.EOF
-		return io.EOF
-	}
-	r := c.refusalOf(err)
-	c.in.err = r
-	c.in.release()
-	c.broke.Store(r)
-	defer c.endContext(r)
-	if r.HasAlert && r.Sent {
-		c.abort(r)
-	} else {
-		c.breakWriting(r)
-		_ = c.transport.Close()
-	}
-	return r
-}
-
-// broken is what to answer when the transport's Read failed.
-func (c *Conn) broken(err error) error {
-	if e := c.ended.Load(); e != nil && c.cut.Load() {
-		c.in.err = e
-		return e
-	}
-	if c.closed.Load() {
-		c.endReading()
-		return errClosed
-	}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return err // it can be tried again
-	}
-	c.in.err = c.refuseNetwork(err, "reading application data")
-	return c.in.err
-}
-
-// abort sends the fatal alert of r, gives the peer a moment to read it, and
-// closes. A writer that is blocked is given a second.
-func (c *Conn) abort(r *Refusal) {
-	_ = c.transport.SetWriteDeadline(time.Now().Add(lingerTime))
-	c.out.Lock()
-	if c.out.err == nil {
-		c.out.err = r
-		var space [64]byte
-		_, _ = c.transport.Write(c.stream.Alert(space[:0], r.Alert))
-	}
-	c.out.Unlock()
-	c.linger()
-}
-
-// breakWriting makes every later Write fail with r.
-func (c *Conn) breakWriting(r *Refusal) {
-	_ = c.transport.SetWriteDeadline(past)
-	c.out.Lock()
-	if c.out.err == nil {
-		c.out.err = r
-	}
-	c.out.Unlock()
-}
-
-// How long and how much we read after a fatal alert before we close: a close
-// with bytes unread makes the kernel send a reset, which overtakes the alert.
-const (
-	lingerTime  = time.Second
-	lingerBytes = 256 << 10
-)
-
-// linger reads and drops what the peer still sends, and closes. It must not
-// half-close first: that hides the alert from some clients.
-func (c *Conn) linger() {
-	c.standing.Remove(&c.place)
-	_ = c.transport.SetReadDeadline(time.Now().Add(lingerTime))
-	b := getBig()
-	for left := lingerBytes; left > 0; {
-		n, err := c.transport.Read((*b)[:min(left, len(*b))])
-		left -= n
-		if err != nil {
-			break
-		}
-	}
-	putBig(b)
-	_ = c.transport.Close()
-	c.in.release()
-}
-
 // Write writes application data, in as few records as hold it.
 func (c *Conn) Write(p []byte) (int, error) {
 	c.out.Lock()
 	n, err := c.write(p)
-	c.out.Unlock()
+	c.leaveWriting()
 	if err != nil {
 		err = c.writeFailed(err)
 	}
@@ -443,14 +395,14 @@ func (c *Conn) writeFailed(err error) error {
 		r = c.broke.Load()
 		c.out.Lock()
 		c.out.err = r
-		c.out.Unlock()
+		c.leaveWriting()
 		return r
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		if e := c.ended.Load(); e != nil && c.cut.Load() {
 			return e
 		}
 		return err
-	case errors.Is(err, io.ErrClosedPipe), errors.Is(err, net.ErrClosed):
+	case err == errClosedWrite, errors.Is(err, io.ErrClosedPipe), errors.Is(err, net.ErrClosed):
 		return err
 	}
 	why := c.lastWords()
@@ -459,7 +411,7 @@ func (c *Conn) writeFailed(err error) error {
 	}
 	c.out.Lock()
 	c.out.err = why
-	c.out.Unlock()
+	c.leaveWriting()
 	return why
 }
 
@@ -481,102 +433,18 @@ func (c *Conn) lastWords() *Refusal {
 		}
 	}
 	defer c.in.wake()
-	defer c.in.Unlock()
-	_ = c.transport.SetReadDeadline(time.Now().Add(lingerTime / 4))
+	defer c.leaveReading()
+	c.boundReading(func() time.Time { return time.Now().Add(lingerTime / 4) })
 	for c.in.err == nil && len(c.in.data) == 0 {
 		if err := c.advance(); err != nil {
 			break
 		}
 	}
-	c.deadlines.Lock()
-	_ = c.transport.SetReadDeadline(c.readUntil)
-	c.deadlines.Unlock()
+	c.restoreReading()
 	if r, ok := c.in.err.(*Refusal); ok && r.Fault == PeerRefusedUs {
 		return r
 	}
 	return nil
-}
-
-// CloseWrite says close_notify: nothing more comes from us. Reading goes on.
-func (c *Conn) CloseWrite() error {
-	c.out.Lock()
-	defer c.out.Unlock()
-	if c.out.err != nil {
-		return c.out.err
-	}
-	return c.closeNotify()
-}
-
-func (c *Conn) closeNotify() error {
-	var space [64]byte
-	c.out.err = errClosedWrite
-	_, err := c.transport.Write(c.stream.Alert(space[:0], alert.CloseNotify))
-	return err
-}
-
-// errClosedWrite is Write's answer after CloseWrite.
-var errClosedWrite = errors.New("the connection was closed for writing")
-
-// closeTime is how long Close waits to say close_notify to a peer that does not
-// read.
-const closeTime = 5 * time.Second
-
-// Close says close_notify, as far as that can be done at once, and closes. It
-// wakes Read and Write, which answer net.ErrClosed. A second Close does nothing.
-func (c *Conn) Close() error { return c.close(true) }
-
-// Abort closes at once and says no close_notify: the peer learns that what it got
-// may not be all. It is for whoever can't go on, as when what lies behind a
-// gateway broke off; an orderly Close would pass for an orderly end.
-func (c *Conn) Abort() error {
-	if t, ok := c.transport.(interface{ SetLinger(int) error }); ok {
-		_ = t.SetLinger(0)
-	}
-	return c.close(false)
-}
-
-func (c *Conn) close(orderly bool) error {
-	if c.closed.Swap(true) {
-		return nil
-	}
-	c.standing.Remove(&c.place)
-	// Where a writer is blocked there is no place for a close_notify: the
-	// stream ends in the middle, and that is what the peer is to see.
-	if c.out.TryLock() {
-		if c.out.err == nil && orderly {
-			c.boundWrites(closeTime)
-			_ = c.closeNotify()
-		}
-		c.endWriting()
-		c.out.Unlock()
-	}
-	// Where a reader is blocked, it ends its half when the transport wakes it.
-	idle := c.in.TryLock()
-	if idle && orderly {
-		dropReceived(c.transport)
-	}
-	err := c.transport.Close()
-	if idle {
-		c.endReading()
-		c.in.Unlock()
-	}
-	c.endContext(errClosed)
-	return err
-}
-
-// endWriting forgets the keys of the writing half, which the caller holds.
-func (c *Conn) endWriting() {
-	c.out.err = errClosed
-	c.stream.DiscardWrite()
-}
-
-// endReading forgets the keys of the reading half, which the caller holds.
-func (c *Conn) endReading() {
-	if c.in.err == nil || c.in.err == io.EOF {
-		c.in.err = errClosed
-	}
-	c.in.release()
-	c.stream.DiscardRead()
 }
 
 // Rekey changes our traffic keys now (RFC 8446, section 4.6.3). The keys are
@@ -584,7 +452,7 @@ func (c *Conn) endReading() {
 // more often. With both, the peer is asked to change its keys too.
 func (c *Conn) Rekey(both bool) error {
 	c.out.Lock()
-	defer c.out.Unlock()
+	defer c.leaveWriting()
 	if c.out.err != nil {
 		return c.out.err
 	}
@@ -618,8 +486,7 @@ func (c *Conn) Admitted(ctx context.Context) error {
 		}
 		if c.in.TryLock() {
 			err := c.awaitAdmission(ctx)
-			c.in.Unlock()
-			c.in.wake()
+			c.leaveReading()
 			return err
 		}
 		select {
@@ -632,16 +499,15 @@ func (c *Conn) Admitted(ctx context.Context) error {
 
 // awaitAdmission reads until it is known. It holds the reading half.
 func (c *Conn) awaitAdmission(ctx context.Context) error {
+	woken := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
-		c.deadlines.Lock()
-		_ = c.transport.SetReadDeadline(past)
-		c.deadlines.Unlock()
+		defer close(woken)
+		c.wakeReader()
 	})
 	defer func() {
 		if !stop() {
-			c.deadlines.Lock()
-			_ = c.transport.SetReadDeadline(c.readUntil)
-			c.deadlines.Unlock()
+			<-woken // or it would undo what follows
+			c.restoreReading()
 		}
 	}()
 	for {
@@ -660,90 +526,4 @@ func (c *Conn) awaitAdmission(ctx context.Context) error {
 			return err
 		}
 	}
-}
-
-// Context ends when the connection is closed, and when its peer stops being
-// allowed: its certificate ended, or a Recheck refused it. Its cause is then the
-// *Refusal.
-func (c *Conn) Context() context.Context {
-	c.context.Lock()
-	defer c.context.Unlock()
-	if c.context.ctx == nil {
-		c.context.ctx, c.context.cancel = context.WithCancelCause(context.Background())
-		if c.context.over {
-			c.context.cancel(c.context.cause)
-		}
-	}
-	return c.context.ctx
-}
-
-func (c *Conn) endContext(cause error) {
-	c.context.Lock()
-	defer c.context.Unlock()
-	if c.context.over {
-		return
-	}
-	c.context.over, c.context.cause = true, cause
-	if c.context.cancel != nil {
-		c.context.cancel(cause)
-	}
-}
-
-// Due is called when what admitted the peer has ended, and again when the grace
-// is over too. It is not for users.
-func (c *Conn) Due() {
-	if c.closed.Load() {
-		return
-	}
-	if c.ended.CompareAndSwap(nil, c.refuseEnded()) {
-		c.endContext(c.ended.Load())
-		if c.limits.Grace > 0 {
-			c.standing.Move(&c.place, c.verdict.Until.Add(c.limits.Grace))
-			return
-		}
-	}
-	go c.cutOff(c.ended.Load())
-}
-
-// cutOff ends the connection because its peer is no longer allowed.
-func (c *Conn) cutOff(r *Refusal) {
-	c.deadlines.Lock()
-	if c.cut.Swap(true) || c.closed.Load() {
-		c.deadlines.Unlock()
-		return
-	}
-	_ = c.transport.SetReadDeadline(past) // wakes a reader, who answers r
-	c.deadlines.Unlock()
-	c.standing.Remove(&c.place)
-	_ = c.transport.SetWriteDeadline(time.Now().Add(lingerTime))
-	c.out.Lock()
-	if c.out.err == nil {
-		c.out.err = r
-		var space [64]byte
-		_, _ = c.transport.Write(c.stream.Alert(space[:0], r.Alert))
-	}
-	c.out.Unlock()
-	c.in.Lock()
-	if c.in.err == nil {
-		c.in.err = r
-	}
-	c.in.data = nil
-	c.linger()
-	c.in.Unlock()
-}
-
-// recheck judges the peer again.
-func (c *Conn) recheck(ctx context.Context) {
-	claim := Claim{
-		Occasion: Recheck, Role: c.peerRole(), Chain: c.claim.Chain, ServerName: c.serverName,
-		Now: c.clock(), Remote: c.transport.RemoteAddr(), parsed: c.claim.parsed,
-	}
-	v, err := c.verifier.Verify(ctx, &claim)
-	if v = settle(v, err); v.OK {
-		return
-	}
-	r := c.refuseRecheck(v, err)
-	c.ended.CompareAndSwap(nil, r)
-	c.endContext(r)
-	c.cutOff(c.ended.Load())
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/mutual-tls/mutual/internal/handshake"
 	"github.com/mutual-tls/mutual/internal/live"
+	"github.com/mutual-tls/mutual/internal/message"
 	"github.com/mutual-tls/mutual/internal/suite"
 )
 
@@ -27,6 +28,9 @@ type endpoint struct {
 }
 
 func newEndpoint(role Role, identity Identity, verifier Verifier, alpn []string, c *Common) (*endpoint, error) {
+	if own, ok := identity.(*Certificate); ok && own == nil {
+		return nil, errors.New("the Identity is a *Certificate that is nil: give one, or leave the Identity out")
+	}
 	e := &endpoint{role: role, identity: identity, verifier: verifier, limits: c.limits(), clock: c.clock()}
 	e.standing = live.NewSet(e.clock)
 	e.hs = handshake.Config{
@@ -147,9 +151,26 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	}
 	e.hs.ClientAuth = auth
 	if h, ok := cfg.Clients.verifier.(hinter); ok {
-		e.hs.Authorities = h.hints
+		e.hs.Authorities = func() [][]byte { return fitting(h.hints()) }
 	}
 	return &Server{endpoint: e, refused: cfg.Refused}, nil
+}
+
+// maxHints is the most bytes of names that we tell in certificate_authorities.
+// Many clients take no handshake message above 64 KiB, and the names are a hint.
+const maxHints = 32 << 10
+
+// fitting is names, or none where they are too many to be told: a part of them
+// would have clients keep back a certificate that we take.
+func fitting(names [][]byte) [][]byte {
+	n := 0
+	for _, name := range names {
+		n += 2 + len(name)
+	}
+	if n > maxHints || len(names) > message.MaxAuthorities {
+		return nil
+	}
+	return names
 }
 
 // Accept carries out the handshake over transport, judges the client, and

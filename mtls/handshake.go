@@ -2,6 +2,7 @@ package mtls
 
 import (
 	"context"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/mutual-tls/mutual/internal/handshake"
 	"github.com/mutual-tls/mutual/internal/observe"
 	"github.com/mutual-tls/mutual/internal/suite"
+	"github.com/mutual-tls/mutual/pki"
 )
 
 // past is a deadline that is over: it wakes whoever waits.
@@ -60,12 +62,13 @@ func (c *Conn) drive(ctx context.Context, client *handshake.Client) error {
 		}
 		n, data, err := c.stream.Receive(c.in.buf[c.in.start:c.in.end])
 		c.in.start += n
-		if err != nil {
+		// Behind the end of the handshake the application began at once, or the
+		// peer said that nothing comes from it: that is for Read to tell.
+		c.in.data = data
+		if err == io.EOF && c.stream.Done() {
+			c.in.err = err
+		} else if err != nil {
 			return err
-		}
-		if len(data) > 0 {
-			// Behind the end of the handshake the application began at once.
-			c.in.data = data
 		}
 		if c.stream.Pending() {
 			continue
@@ -134,18 +137,21 @@ func (c *Conn) verifyPeer(ctx context.Context, op *handshake.Op) handshake.Answe
 	}
 	verdict, err := c.verifier.Verify(ctx, &c.claim)
 	if verdict = settle(verdict, err); !verdict.OK {
-		c.verdict = verdict
-		c.judged(verdict)
 		fault := handshake.OurPolicy
 		if err != nil {
 			fault = handshake.Misuse
 		}
-		return handshake.Answer{Err: refusedByVerdict{verdict}, Alert: verdict.Alert, Fault: fault, Code: code.Code(verdict.Code)}
+		return c.refuseClaim(verdict, fault)
 	}
 	// The key was proven, so the leaf's names are whose key it is; a verifier of
 	// the caller's need not say them again. Parsed here, the chain is only read
 	// from now on, by whoever asks for it.
-	if chain, err := c.claim.Certificates(); err == nil && verdict.Peer.Leaf == nil {
+	chain, err := c.claim.Certificates()
+	if err != nil {
+		// A verifier that does not look may admit what says nothing clear.
+		return c.refuseClaim(refusedPath(pki.Refused(err), nil), handshake.OurPolicy)
+	}
+	if verdict.Peer.Leaf == nil {
 		named := *verdict
 		named.Peer = peerOf(chain[0], nil)
 		verdict = &named
@@ -153,6 +159,12 @@ func (c *Conn) verifyPeer(ctx context.Context, op *handshake.Op) handshake.Answe
 	c.verdict = verdict
 	c.judged(verdict)
 	return handshake.Answer{}
+}
+
+func (c *Conn) refuseClaim(v *Verdict, fault handshake.Fault) handshake.Answer {
+	c.verdict = v
+	c.judged(v)
+	return handshake.Answer{Err: refusedByVerdict{v}, Alert: v.Alert, Fault: fault, Code: code.Code(v.Code)}
 }
 
 func (c *Conn) judged(v *Verdict) {

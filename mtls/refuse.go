@@ -261,7 +261,7 @@ func refuseDial(address string, err error) *Refusal {
 // refuseEnded is the refusal of a connection whose peer's admission has ended.
 func (c *Conn) refuseEnded() *Refusal {
 	r := newRefusal(code.AdmissionEnded, OurPolicy, "application data",
-		fmt.Sprintf("%s, proven to be %s, is no longer admitted: its certificate ended at %s", c.peerName(), identity.Quote(c.peer.Name()), c.verdict.Until.UTC().Format(time.RFC3339)), nil)
+		fmt.Sprintf("%s, proven to be %s, is no longer admitted: its certificate ended at %s", c.peerName(), identity.Quote(c.peer.Name()), c.until.Load().UTC().Format(time.RFC3339)), nil)
 	r.Alert, r.HasAlert, r.Sent, r.Shown = alert.CertificateExpired, true, true, c.peer
 	return r
 }

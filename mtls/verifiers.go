@@ -230,11 +230,14 @@ func (a anyOf) check(peer Role) error {
 func (a anyOf) hints() [][]byte {
 	var all [][]byte
 	for _, v := range a {
-		h, ok := v.(hinter)
-		if !ok {
+		var names [][]byte
+		if h, ok := v.(hinter); ok {
+			names = h.hints()
+		}
+		if len(names) == 0 {
 			return nil // whom it admits can't be told: better no hint than a wrong one
 		}
-		all = append(all, h.hints()...)
+		all = append(all, names...)
 	}
 	return all
 }

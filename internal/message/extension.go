@@ -206,8 +206,8 @@ func authorities(dst [][]byte, x *Extension, t Type) ([][]byte, error) {
 		if list.bad || len(name) == 0 {
 			return dst, decodeError(t, "a name in %s is empty or cut off", x.Type)
 		}
-		if len(dst) == maxAuthorities {
-			return dst, decodeError(t, "%s has more than %d names", x.Type, maxAuthorities)
+		if len(dst) == MaxAuthorities {
+			return dst, decodeError(t, "%s has more than %d names", x.Type, MaxAuthorities)
 		}
 		dst = append(dst, name)
 	}

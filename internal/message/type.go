@@ -84,9 +84,9 @@ const (
 	maxSchemes = 256
 	// maxProtocols bounds the names in ALPN.
 	maxProtocols = 64
-	// maxAuthorities bounds certificate_authorities. Servers that trust the Web's
+	// MaxAuthorities bounds certificate_authorities. Servers that trust the Web's
 	// roots list some 150.
-	maxAuthorities = 1024
+	MaxAuthorities = 1024
 )
 
 // MaxLen is the longest body of a message of type t that is taken, 0 for a type
