@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -54,6 +55,16 @@ func (w *world) files(l *mint.Leaf, base string) (cert, key string) {
 		w.t.Fatal(err)
 	}
 	return cert, key
+}
+
+// blob is a file of n bytes.
+func (w *world) blob(n int) string {
+	w.t.Helper()
+	name := filepath.Join(w.dir, "blob")
+	if err := os.WriteFile(name, bytes.Repeat([]byte("0123456789abcdef"), n/16), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	return name
 }
 
 func own(t testing.TB, l *mint.Leaf) *mtls.Certificate {
