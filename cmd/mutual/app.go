@@ -53,6 +53,7 @@ refusal says why.
 	f := c.PersistentFlags()
 	f.BoolVar(&a.json, "json", false, "one JSON value on standard output, words to standard error")
 	f.StringVar(&a.log, "log", "text", "how to log to standard error: text or json")
+	oneOf(c, "log", "text", "json")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "log connections that go well, too")
 	f.StringVar(&a.data, "data", "", "folder for identities and the authority; PEM files need none")
 	c.PersistentPreRunE = func(*cobra.Command, []string) error {
@@ -64,6 +65,7 @@ refusal says why.
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage("%v; %s --help lists the flags", err, c.CommandPath())
 	})
+	c.CompletionOptions.DisableDefaultCmd = true // ours has its place in the order
 	c.AddCommand(a.commands()...)
 	return c
 }
@@ -71,7 +73,7 @@ refusal says why.
 // commands are all of them, in the order that help shows.
 func (a *app) commands() []*cobra.Command {
 	cobra.EnableCommandSorting = false
-	return []*cobra.Command{a.serveCommand(), a.connectCommand(), a.explainCommand(), a.inspectCommand(), a.verifyCommand(), a.versionCommand()}
+	return []*cobra.Command{a.serveCommand(), a.connectCommand(), a.explainCommand(), a.inspectCommand(), a.verifyCommand(), a.demoCommand(), a.completionCommand(), a.versionCommand()}
 }
 
 // complain tells a failure in one sentence.

@@ -53,6 +53,7 @@ The files are read again when they change: certificate and key both, or neither.
 	f.StringVar(&s.key, "key", "", "its private key (PEM)")
 	f.StringVar(&s.ca, "client-ca", "", "the authorities of callers (PEM)")
 	f.StringVar(&s.clientAuth, "client-auth", "", "whether callers show a certificate: none, request or require (default require)")
+	oneOf(c, "client-auth", "none", "request", "require")
 	s.register(c, ":8443")
 	f.StringSliceVar(&s.advertise, "advertise", nil, "address that callers are given (needs an authority)")
 	f.StringVar(&s.joinOut, "join-out", "", "file for join lines (needs an authority)")

@@ -65,6 +65,7 @@ server can't be reached.`,
 	f.StringVar(&v.ca, "ca", "", "the authorities to trust (PEM; default: the system's); --server-ca is the same")
 	f.StringVar(&v.name, "name", "", "the name that it must prove (of a server the default is its host); --server-name is the same")
 	f.StringVar(&v.purpose, "purpose", "", "what files are judged for: server or client (default: either)")
+	oneOf(c, "purpose", "server", "client")
 	f.StringVar(&v.at, "at", "", "judge at this time: 2027-01-01, or 2027-01-01T12:00:00Z (default: now)")
 	v.register(f)
 	return c
