@@ -200,6 +200,7 @@ func TestWhatIsNoIdentitySaysWhatMendsIt(t *testing.T) {
 		"RSA of 1024 bits":         {cert(t, "web", small), pkcs8(t, small), "1024 bits, expected at least 2048"},
 		"P-224":                    {cert(t, "web", p224), sec1(t, p224), `"P-224"`},
 		"leaf of an unusable kind": {cert(t, "web", p224), key, "P-256, P-384 and P-521"},
+		"a chain that is cut off":  {join(good, good[:len(good)-40]), key, "the certificate file: PEM block 2 begins and does not end"},
 		"not PEM at all":           {[]byte("hello"), key, "no PEM at all"},
 		"a thousand blocks":        {bytes.Repeat(block("X", nil), maxBlocks+1), key, "more than 1000"},
 	} {

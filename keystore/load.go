@@ -16,6 +16,7 @@ import (
 	"strconv"
 
 	"github.com/mutual-tls/mutual/identity"
+	"github.com/mutual-tls/mutual/internal/pemfile"
 	"github.com/mutual-tls/mutual/internal/suite"
 )
 
@@ -256,13 +257,11 @@ func scan(name string, b []byte) (*blocks, error) {
 	case b[0] == 0x30:
 		return nil, fmt.Errorf("%s looks like DER, expected PEM; convert it with \"openssl x509 -inform der\" (a certificate) or \"openssl pkey -inform der\" (a key)", name)
 	}
-	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf"))
-	for range maxBlocks {
-		var block *pem.Block
-		block, b = pem.Decode(b)
-		if block == nil {
-			return out, nil
-		}
+	all, err := pemfile.Blocks(b, maxBlocks)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	for _, block := range all {
 		switch block.Type {
 		case "CERTIFICATE":
 			out.certs = append(out.certs, block)
@@ -273,5 +272,5 @@ func scan(name string, b []byte) (*blocks, error) {
 			out.others = append(out.others, block.Type)
 		}
 	}
-	return nil, fmt.Errorf("%s holds more than %d PEM blocks, expected one chain or one key", name, maxBlocks)
+	return out, nil
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/mutual-tls/mutual/identity"
 	"github.com/mutual-tls/mutual/internal/code"
+	"github.com/mutual-tls/mutual/internal/pemfile"
 	"github.com/mutual-tls/mutual/internal/suite"
 )
 
@@ -103,23 +103,26 @@ func (e *ParseError) Error() string {
 // Unwrap is the reason.
 func (e *ParseError) Unwrap() error { return e.Err }
 
+// maxBlocks is how many certificates one file may hold: all the Web's authorities
+// are some hundred and fifty.
+const maxBlocks = 10000
+
 // ParsePEM reads every certificate in b. What is between PEM blocks is comment.
-// A block that is not a certificate is an error, and so is a file with none.
+// A block that is not a certificate or is cut off is an error, and so is a file
+// with none: fewer anchors than were written are never taken.
 func ParsePEM(b []byte) ([]*Certificate, error) {
+	blocks, err := pemfile.Blocks(b, maxBlocks)
+	if err != nil {
+		return nil, err
+	}
 	var out []*Certificate
-	rest := bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")) // a byte order mark
-	for n := 1; ; n++ {
-		var block *pem.Block
-		block, rest = pem.Decode(rest)
-		if block == nil {
-			break
-		}
+	for i, block := range blocks {
 		if block.Type != "CERTIFICATE" {
-			return nil, fmt.Errorf("PEM block %d is %s, expected CERTIFICATE; give certificates only", n, identity.Quote(block.Type))
+			return nil, fmt.Errorf("PEM block %d is %s, expected CERTIFICATE; give certificates only", i+1, identity.Quote(block.Type))
 		}
 		c, err := Parse(block.Bytes)
 		if err != nil {
-			return nil, fmt.Errorf("PEM block %d: %w", n, err)
+			return nil, fmt.Errorf("PEM block %d: %w", i+1, err)
 		}
 		out = append(out, c)
 	}

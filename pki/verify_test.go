@@ -506,6 +506,7 @@ func TestParsePEM(t *testing.T) {
 		"a key among them":       {cert + block("PRIVATE KEY", []byte("x")), 0, "PRIVATE KEY"},
 		"DER":                    {string(s.leaf.Raw), 0, "openssl x509"},
 		"damaged":                {block("CERTIFICATE", s.leaf.Raw[:100]), 0, "PEM block 1"},
+		"cut off":                {cert + cert[:len(cert)-50], 0, "PEM block 2"},
 	} {
 		got, err := ParsePEM([]byte(c.in))
 		if c.fail == "" && (err != nil || len(got) != c.n) {

@@ -46,17 +46,19 @@ type Live struct {
 type seen struct {
 	stat  string            // sizes, times and places, to see that nothing changed
 	sum   [sha256.Size]byte // of the contents
-	doubt [sha256.Size]byte // of bad contents that may be half written
+	doubt [sha256.Size]byte // of contents that were seen once, and may be half written
 }
 
-// news answers whether contents are to be acted upon. Bad ones are looked at a
-// second time first: somebody may be writing them just now.
-func (s *seen) news(stat string, sum [sha256.Size]byte, bad bool) bool {
+// news answers whether contents are to be acted upon. They are looked at a second
+// time first: somebody may be writing them just now, and what is there so far may
+// be whole in itself, a chain whose intermediate is still to come. Good ones are
+// taken at once where somebody said that they are finished.
+func (s *seen) news(stat string, sum [sha256.Size]byte, sure bool) bool {
 	switch {
 	case sum == s.sum:
-		s.stat = stat // touched, or bad as before
+		s.stat, s.doubt = stat, sum // touched, or bad as before
 		return false
-	case bad && s.doubt != sum:
+	case !sure && s.doubt != sum:
 		s.doubt, s.stat = sum, ""
 		return false
 	}
@@ -114,7 +116,8 @@ func (l *Live) Valid(now time.Time) error {
 }
 
 // Watch looks at the files every so often, and at once for each nudge, until ctx
-// ends. What is new and whole is used; what is not is said once, and what was in
+// ends. What is new and whole is used, after a second look or at the nudge of who
+// wrote it; what is not is said once, and what was in
 // use stays. retrust is called after the authorities changed: what stands is to
 // be judged again.
 func (l *Live) Watch(ctx context.Context, every time.Duration, nudge <-chan os.Signal, log *slog.Logger, retrust func()) {
@@ -136,21 +139,21 @@ func (l *Live) Watch(ctx context.Context, every time.Duration, nudge <-chan os.S
 func (l *Live) reload(look bool, log *slog.Logger, retrust func()) {
 	if l.Identity != nil {
 		if s := stat(l.files.Cert, l.files.Key); look || s != l.pair.stat {
-			l.reloadPair(s, log)
+			l.reloadPair(s, look, log)
 		}
 	}
 	if l.Verifier != nil {
 		if s := stat(l.files.CA); look || s != l.ca.stat {
-			if l.reloadCA(s, log) && retrust != nil {
+			if l.reloadCA(s, look, log) && retrust != nil {
 				retrust()
 			}
 		}
 	}
 }
 
-func (l *Live) reloadPair(stat string, log *slog.Logger) {
+func (l *Live) reloadPair(stat string, look bool, log *slog.Logger) {
 	cert, leaf, sum, err := readPair(l.files)
-	if !l.pair.news(stat, sum, err != nil) {
+	if !l.pair.news(stat, sum, look && err == nil) {
 		return
 	}
 	if err != nil {
@@ -165,9 +168,9 @@ func (l *Live) reloadPair(stat string, log *slog.Logger) {
 		"serial", leaf.Serial(), "file", l.files.Cert)
 }
 
-func (l *Live) reloadCA(stat string, log *slog.Logger) bool {
+func (l *Live) reloadCA(stat string, look bool, log *slog.Logger) bool {
 	v, sum, err := l.readCA()
-	if !l.ca.news(stat, sum, err != nil) {
+	if !l.ca.news(stat, sum, look && err == nil) {
 		return false
 	}
 	if err != nil {

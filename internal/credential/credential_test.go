@@ -155,9 +155,108 @@ func TestExchangingALinkIsSeen(t *testing.T) {
 	before := l.Leaf().Serial()
 	_ = os.Symlink("2", at+".new")
 	_ = os.Rename(at+".new", at)
-	l.reload(false, slog.New(slog.DiscardHandler), nil)
+	for range 2 {
+		l.reload(false, slog.New(slog.DiscardHandler), nil)
+	}
 	if l.Leaf().Serial() == before {
 		t.Error("the link leads elsewhere now, and nobody saw")
+	}
+}
+
+// still is a folder with files that are looked at when a test says so.
+func still(t *testing.T) (dir string, l *Live, ca *mint.Authority, look func(nudged bool) (retrusted bool)) {
+	t.Helper()
+	dir = t.TempDir()
+	root := mint.Root("Root")
+	ca = root.Intermediate("Issuing")
+	cert, key, err := ca.Leaf("orders").WriteFiles(dir, "orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	anchors := filepath.Join(dir, "ca.crt")
+	if err := root.WriteFile(anchors); err != nil {
+		t.Fatal(err)
+	}
+	if l, err = Open(Files{Cert: cert, Key: key, CA: anchors}, nil); err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	return dir, l, ca, func(nudged bool) (retrusted bool) {
+		l.reload(nudged, log, func() { retrusted = true })
+		return retrusted
+	}
+}
+
+func put(t *testing.T, dir, name string, b []byte) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAChainThatIsCutOffIsNotUsed(t *testing.T) {
+	dir, l, ca, look := still(t)
+	next := ca.Leaf("orders")
+	whole := next.CertPEM()
+	put(t, dir, "orders.key", next.KeyPEM())
+	put(t, dir, "orders.crt", whole[:len(whole)-100]) // in the middle of the intermediate
+	before := l.Leaf().Serial()
+	for range 4 {
+		look(false)
+	}
+	look(true)
+	if l.Leaf().Serial() != before {
+		t.Fatal("a leaf is in use whose intermediate was cut off")
+	}
+	put(t, dir, "orders.crt", whole)
+	look(false)
+	look(false)
+	if l.Leaf().Serial() == before || len(l.Identity.Current().Chain()) != 2 {
+		t.Error("the whole chain is not in use")
+	}
+}
+
+func TestAuthoritiesThatAreCutOffAreNotUsed(t *testing.T) {
+	dir, _, _, look := still(t)
+	two := append(mint.Root("First").PEM(), mint.Root("Second").PEM()...)
+	put(t, dir, "ca.crt", two[:len(two)-100])
+	for range 4 {
+		if look(false) || look(true) {
+			t.Fatal("fewer authorities than were written are in use")
+		}
+	}
+}
+
+func TestWhatMayBeHalfWrittenIsLookedAtTwice(t *testing.T) {
+	dir, l, ca, look := still(t)
+	next := ca.Leaf("orders")
+	whole := next.CertPEM()
+	leaf := whole[:bytes.Index(whole[1:], []byte("-----BEGIN"))+1]
+	before := l.Leaf().Serial()
+	put(t, dir, "orders.key", next.KeyPEM())
+	put(t, dir, "orders.crt", leaf) // whole in itself, and not all
+	put(t, dir, "ca.crt", mint.Root("First").PEM())
+	if look(false) || l.Leaf().Serial() != before {
+		t.Fatal("taken at the first look")
+	}
+	put(t, dir, "orders.crt", whole)
+	put(t, dir, "ca.crt", append(mint.Root("First").PEM(), mint.Root("Second").PEM()...))
+	if look(false) || l.Leaf().Serial() != before {
+		t.Fatal("taken at the first look after a change")
+	}
+	if !look(false) || l.Leaf().Serial() == before || len(l.Identity.Current().Chain()) != 2 {
+		t.Error("not taken when it stayed the same")
+	}
+}
+
+func TestANudgeSaysThatTheFilesAreFinished(t *testing.T) {
+	dir, l, ca, look := still(t)
+	next, before := ca.Leaf("orders"), l.Leaf().Serial()
+	put(t, dir, "orders.key", next.KeyPEM())
+	put(t, dir, "orders.crt", next.CertPEM())
+	put(t, dir, "ca.crt", mint.Root("First").PEM())
+	if !look(true) || l.Leaf().Serial() == before {
+		t.Error("not taken at once")
 	}
 }
 

@@ -2,13 +2,13 @@ package explain
 
 import (
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 
 	"github.com/mutual-tls/mutual/identity"
+	"github.com/mutual-tls/mutual/internal/pemfile"
 	"github.com/mutual-tls/mutual/pki"
 )
 
@@ -52,11 +52,11 @@ func readCertificates(name string, stdin io.Reader) ([][]byte, error) {
 	}
 	var out [][]byte
 	found := "no PEM at all"
-	for rest := b; ; {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			break
-		}
+	blocks, err := pemfile.Blocks(b, maxBlocks)
+	if err != nil {
+		return nil, err
+	}
+	for _, block := range blocks {
 		if block.Type == "CERTIFICATE" || block.Type == "X509 CERTIFICATE" {
 			out = append(out, block.Bytes)
 		} else {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/mutual-tls/mutual/identity"
+	"github.com/mutual-tls/mutual/internal/pemfile"
 	"github.com/mutual-tls/mutual/internal/suite"
 	"github.com/mutual-tls/mutual/keystore"
 	"github.com/mutual-tls/mutual/pki"
@@ -120,12 +121,11 @@ func inspectPEM(b []byte, now time.Time) (*Thing, error) {
 	var certificates, others []*Thing
 	var key *Thing
 	var strange []string
-	n := 0
-	for rest := b; n < maxBlocks; n++ {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			break
-		}
+	blocks, err := pemfile.Blocks(b, maxBlocks)
+	if err != nil {
+		return nil, err
+	}
+	for n, block := range blocks {
 		t, err := inspectBlock(block, now)
 		clear(block.Bytes)
 		switch {
