@@ -69,6 +69,7 @@ func (a *app) connect(s *connectFlags) error {
 		return usage("a certificate and its key come together: give both --cert and --key, or neither")
 	}
 	log := a.logger()
+	hangup := hangups()
 	cfg, err := s.check(s.serverName, log)
 	if err != nil {
 		return err
@@ -130,7 +131,7 @@ func (a *app) connect(s *connectFlags) error {
 	}
 	a.lines([2]string{"listening on", g.Addr().String()}, [2]string{"reaching", cfg.Name + " at " + cfg.To.String()},
 		[2]string{"proven by", trust}, [2]string{"shown to it", shown}, healthLine(g))
-	return a.runGateway(g, live, log)
+	return a.runGateway(g, live, log, hangup)
 }
 
 func now() time.Time { return time.Now() }

@@ -138,13 +138,13 @@ func open(f credential.Files, wrap func(mtls.Verifier) mtls.Verifier) (*credenti
 }
 
 // runGateway carries traffic until a signal: the first begins to drain, the
-// second cuts.
-func (a *app) runGateway(g *gateway.Gateway, live *credential.Live, log *slog.Logger) error {
+// second cuts. The files are looked at as long as anything stands: who is trusted
+// no more is not to outlive that in a drain.
+func (a *app) runGateway(g *gateway.Gateway, live *credential.Live, log *slog.Logger, hangup <-chan os.Signal) error {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	signals, hangup, now := make(chan os.Signal, 4), make(chan os.Signal, 1), make(chan struct{})
+	signals, now := make(chan os.Signal, 4), make(chan struct{})
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	notifyHangup(hangup)
 	defer signal.Stop(signals)
 	go func() {
 		s := <-signals
@@ -153,7 +153,9 @@ func (a *app) runGateway(g *gateway.Gateway, live *credential.Live, log *slog.Lo
 		<-signals
 		close(now)
 	}()
-	go live.Watch(ctx, time.Second, hangup, log, func() { g.Recheck(ctx) })
+	watch, over := context.WithCancel(context.Background())
+	defer over()
+	go live.Watch(watch, time.Second, hangup, log, func() { g.Recheck(watch) })
 	if err := g.Run(ctx, now); err != nil {
 		return fail(exitFailed, err)
 	}

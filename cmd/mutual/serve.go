@@ -97,6 +97,7 @@ func (a *app) serve(name string, s *serveFlags) error {
 		return usage("--client-auth is %q; it can be none, request or require", s.clientAuth)
 	}
 	log := a.logger()
+	hangup := hangups()
 	if s.clientAuth == "none" && s.ca != "" {
 		log.Warn("--client-auth none asks nobody for a certificate: --client-ca has no use, and anybody comes in")
 		s.ca = ""
@@ -159,7 +160,7 @@ func (a *app) serve(name string, s *serveFlags) error {
 	}
 	a.lines([2]string{"serving", name + " on " + g.Addr().String()}, [2]string{"carried to", cfg.To.String()},
 		[2]string{"certificate", until(live)}, [2]string{"callers", callers}, healthLine(g))
-	return a.runGateway(g, live, log)
+	return a.runGateway(g, live, log, hangup)
 }
 
 func allowed(rules []string) string {

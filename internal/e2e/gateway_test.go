@@ -146,6 +146,52 @@ func TestWhoIsRefusedLearnsWhyOnBothSides(t *testing.T) {
 	}
 }
 
+// A Unix socket can't be reset, and ends as after an answer unless bytes lie in it
+// that nobody read.
+func TestARefusalIsNoEmptyAnswerOnAUnixSocket(t *testing.T) {
+	w := newWorld(t)
+	w.leaf("ops", w.issuing.Leaf("ops"))
+	s := w.mutual(w.service("tcp", echo))
+	for _, base := range []string{"ops", ""} {
+		gate := w.connect(s.address, base, "--listen", "unix:"+filepath.Join(t.TempDir(), "s"))
+		for _, limit := range []string{"at once", "later"} {
+			conn := dial(t, gate.address)
+			if limit == "later" {
+				time.Sleep(50 * time.Millisecond) // beyond the handshake, mostly
+			}
+			if _, err := io.WriteString(conn, "GET / HTTP/1.0\r\n\r\n"); err != nil && !wasReset(err) {
+				t.Fatal(err)
+			}
+			if got, err := io.ReadAll(conn); !wasReset(err) || len(got) > 0 {
+				t.Errorf("%q, %s: the plain side saw %q, %v", base, limit, got, err)
+			}
+		}
+	}
+	gate := w.connect(s.address, "web", "--listen", "unix:"+filepath.Join(t.TempDir(), "s"), "--max-connections", "1")
+	for range 2 {
+		conn := dial(t, gate.address)
+		if err := ask(conn, "hello"); err != nil {
+			t.Error(err)
+		}
+		_ = conn.Close()
+	}
+}
+
+func TestTheCallersSideSaysThatTheServerWentAway(t *testing.T) {
+	w := newWorld(t)
+	s := w.mutual(w.service("tcp", echo))
+	gate := w.connect(s.address, "web")
+	conn := dial(t, gate.address)
+	if err := ask(conn, "hello"); err != nil {
+		t.Fatal(err)
+	}
+	_ = s.Cmd.Process.Kill()
+	if _, err := io.ReadAll(conn); !wasReset(err) {
+		t.Errorf("the plain side saw %v", err)
+	}
+	gate.Await(`the server \"orders\"`)
+}
+
 func TestAServerThatCannotProveItselfIsRefused(t *testing.T) {
 	w := newWorld(t)
 	s := w.mutual(w.service("tcp", echo))
@@ -235,6 +281,56 @@ func TestAnAuthorityTakenOutCutsWhoStoodUnderIt(t *testing.T) {
 	if e := s.awaitLog(t, "M0103"); !strings.Contains(e.Msg, "second look") || e.Alert != "unknown_ca" {
 		t.Errorf("the log says %+v", e)
 	}
+}
+
+func TestAnAuthorityTakenOutDuringADrainCutsWhoStoodUnderIt(t *testing.T) {
+	w := newWorld(t)
+	other := mint.Root("Other")
+	w.leaf("guest", other.Leaf("web"))
+	if err := os.WriteFile(w.file("callers.crt"), append(w.root.PEM(), other.PEM()...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := w.serve(w.service("tcp", echo), "--client-ca", w.file("callers.crt"), "--allow", "web", "--drain", "10m")
+	stays, goes := dial(t, w.connect(s.address, "web").address), dial(t, w.connect(s.address, "guest").address)
+	for _, c := range []net.Conn{stays, goes} {
+		if err := ask(c, "hello"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = s.Cmd.Process.Signal(syscall.SIGTERM)
+	s.Await("may take up to")
+	if err := os.WriteFile(w.file("callers.crt"), w.root.PEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_ = s.Cmd.Process.Signal(syscall.SIGHUP)
+	if _, err := io.ReadAll(goes); !wasReset(err) {
+		t.Errorf("the one whose authority went saw %v", err)
+	}
+	if err := ask(stays, "still here"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAHangupDuringTheStartDoesNotStopIt(t *testing.T) {
+	w := newWorld(t)
+	key, err := os.ReadFile(w.file("orders.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pipe := w.file("pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := peers.Start(t, nil, binary, "serve", "orders", "--to", "127.0.0.1:1", "--listen", "127.0.0.1:0", "--client-auth", "none",
+		"--cert", w.file("orders.crt"), "--key", pipe)
+	f, err := os.OpenFile(pipe, os.O_WRONLY, 0) // it has begun when it reads its key
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = p.Cmd.Process.Signal(syscall.SIGHUP)
+	_, _ = f.Write(key)
+	_ = f.Close()
+	p.Await("serving")
 }
 
 func TestACertificateThatEndsTakesItsConnectionAlong(t *testing.T) {

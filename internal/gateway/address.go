@@ -52,42 +52,45 @@ func (a Address) String() string {
 func Of(a net.Addr) Address { return Address{a.Network(), a.String()} }
 
 // Listen listens there. A Unix socket that nobody listens on any more is put
-// away first, and the new one is its owner's alone.
-func (a Address) Listen() (net.Listener, error) {
+// away first, and the new one is its owner's alone. flag is the one that gave the
+// address, for the words of an error.
+func (a Address) Listen(flag string) (net.Listener, error) {
 	if a.Network == "unix" {
-		return a.listenUnix()
+		return a.listenUnix(flag)
 	}
 	l, err := net.Listen(a.Network, a.Address)
 	if err != nil {
-		return nil, a.explain(err)
+		return nil, a.explain(flag, err)
 	}
 	return l, nil
 }
 
-func (a Address) explain(err error) error {
+func (a Address) explain(flag string, err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("the address %s is taken by another program; stop that one, or give another with --listen: %w", a, err)
+		return fmt.Errorf("the address %s is taken by another program; stop that one, or give another with %s: %w", a, flag, err)
+	case errors.Is(err, syscall.EACCES) && a.Network == "unix":
+		return fmt.Errorf("the socket %s can't be made by this user; give another path with %s: %w", a, flag, err)
 	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("the address %s needs rights that this program does not have; give a port of 1024 or above with --listen: %w", a, err)
+		return fmt.Errorf("the address %s needs rights that this program does not have; give a port of 1024 or above with %s: %w", a, flag, err)
 	}
-	return fmt.Errorf("can't listen on %s: %w", a, err)
+	return fmt.Errorf("can't listen on %s, which %s says: %w", a, flag, err)
 }
 
-func (a Address) listenUnix() (net.Listener, error) {
+func (a Address) listenUnix(flag string) (net.Listener, error) {
 	if st, err := os.Lstat(a.Address); err == nil {
 		if st.Mode()&os.ModeSocket == 0 {
-			return nil, fmt.Errorf("%s is there and is no socket; move it away, or give another path with --listen", a.Address)
+			return nil, fmt.Errorf("%s is there and is no socket; move it away, or give another path with %s", a.Address, flag)
 		}
 		c, err := net.DialTimeout("unix", a.Address, time.Second)
 		if err == nil {
 			_ = c.Close()
 		}
 		if !errors.Is(err, syscall.ECONNREFUSED) {
-			return nil, a.explain(syscall.EADDRINUSE)
+			return nil, a.explain(flag, syscall.EADDRINUSE)
 		}
 		if err := os.Remove(a.Address); err != nil {
-			return nil, a.explain(err)
+			return nil, a.explain(flag, err)
 		}
 	}
 	// The socket is made under the mode that it is to have: between a Listen and
@@ -95,7 +98,7 @@ func (a Address) listenUnix() (net.Listener, error) {
 	defer ownOnly()()
 	l, err := net.Listen("unix", a.Address)
 	if err != nil {
-		return nil, a.explain(err)
+		return nil, a.explain(flag, err)
 	}
 	return l, nil
 }

@@ -2,8 +2,10 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
+	"time"
 
 	"github.com/mutual-tls/mutual/mtls"
 )
@@ -26,7 +28,11 @@ func Connect(cfg Config, client *mtls.Client, serverName string) (*Gateway, erro
 // be reached or proven, or refuses us, the plain side sees its connection break.
 func (g *Gateway) outbound(ctx context.Context, plain net.Conn, client *mtls.Client, serverName string) {
 	secure, err := g.reach(ctx, client, serverName)
+	if err == nil && plain.LocalAddr().Network() == "unix" {
+		err = admitted(ctx, secure)
+	}
 	if err != nil {
+		awaitUnread(plain)
 		reset(plain)
 		if r, ok := mtls.RefusalOf(err); ok && ctx.Err() == nil {
 			g.refusals.tell(g.cfg.To.String(), r)
@@ -43,4 +49,24 @@ func (g *Gateway) reach(ctx context.Context, client *mtls.Client, serverName str
 		return nil, mtls.Unreachable(g.cfg.To.String(), err)
 	}
 	return client.Connect(ctx, transport, serverName)
+}
+
+// admissionTime is how long a connection over a Unix socket waits for the server's
+// judgement of us. Our own servers give it with their first words; what others
+// keep to themselves can't be waited for.
+const admissionTime = 500 * time.Millisecond
+
+// admitted answers with the server's refusal, if it comes in time. A Unix socket
+// can't be reset. It breaks only while bytes lie in it that nobody read, and ends
+// else as after an orderly answer: so nothing is read from it before the server
+// has judged us, and a refusal is no empty answer there either.
+func admitted(ctx context.Context, secure *mtls.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, admissionTime)
+	defer cancel()
+	err := secure.Admitted(ctx)
+	if err == nil || errors.Is(err, mtls.ErrAdmissionUnknown) {
+		return nil
+	}
+	_ = secure.Abort()
+	return err
 }

@@ -65,14 +65,14 @@ func newGateway(cfg Config, network slog.Level) *Gateway {
 
 // open begins to listen.
 func (g *Gateway) open() (net.Listener, error) {
-	l, err := g.cfg.Listen.Listen()
+	l, err := g.cfg.Listen.Listen("--listen")
 	if err != nil {
 		return nil, err
 	}
 	if g.cfg.Health != nil {
-		if g.health, err = g.cfg.Health.Listen(); err != nil {
+		if g.health, err = g.cfg.Health.Listen("--health"); err != nil {
 			_ = l.Close()
-			return nil, fmt.Errorf("--health: %w", err)
+			return nil, err
 		}
 	}
 	if g.cfg.MaxConnections > 0 {
@@ -209,7 +209,9 @@ func (g *Gateway) carry(ctx context.Context, plain net.Conn, secure *mtls.Conn, 
 	switch {
 	case err == nil:
 		g.cfg.Log.Debug("connection ended", attrs...)
-	case refused && refusal.Fault != mtls.Network:
+	case refused && (refusal.Fault != mtls.Network || g.refusals.network >= slog.LevelWarn && r.err != errCut):
+		// Who connects is told of a server that goes away, too: the plain side
+		// sees no more than that its connection broke.
 		g.refusals.tell(secure.RemoteAddr().String(), refusal)
 	case errors.Is(err, errIdle):
 		g.cfg.Log.Info("connection cut: "+err.Error(), append(attrs, "code", string(code.IdleTimeout))...)

@@ -1,0 +1,7 @@
+//go:build !unix
+
+package gateway
+
+import "net"
+
+func awaitUnread(net.Conn) {}
