@@ -52,13 +52,17 @@ func program(t testing.TB) string {
 func (w *world) gateway(to string, args ...string) (p *peers.Process, address string) {
 	w.t.Helper()
 	cert, key := w.files(w.issuing.Leaf("orders", mint.Names("orders", "localhost"), mint.IPs("127.0.0.1")), "gateway")
-	announce := filepath.Join(w.t.TempDir(), "announce.json")
 	if len(args) == 0 || args[0] != "--client-auth" {
 		args = append([]string{"--client-ca", w.ca, "--allow", "web"}, args...)
 	}
-	args = append([]string{"serve", "orders", "--to", to, "--listen", "127.0.0.1:0", "--cert", cert, "--key", key,
-		"--announce", announce, "--log", "json"}, args...)
-	p = peers.Start(w.t, nil, program(w.t), args...)
+	return w.mutual(append([]string{"serve", "orders", "--to", to, "--listen", "127.0.0.1:0", "--cert", cert, "--key", key}, args...)...)
+}
+
+// mutual starts the real program as a gateway, and answers with where it listens.
+func (w *world) mutual(args ...string) (p *peers.Process, address string) {
+	w.t.Helper()
+	announce := filepath.Join(w.t.TempDir(), "announce.json")
+	p = peers.Start(w.t, nil, program(w.t), append(args, "--announce", announce, "--log", "json")...)
 	for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		if b, err := os.ReadFile(announce); err == nil { // it is there whole, or not at all
 			var said struct{ Listen []string }
