@@ -75,7 +75,7 @@ func (c *Conn) fill() error {
 	switch {
 	case r.buf == nil:
 		r.take(r.last >= smallBuffer || need > smallBuffer)
-	case need > len(r.buf):
+	case need > len(r.buf), r.last >= smallBuffer && len(r.buf) < bigBuffer:
 		r.take(true)
 	case r.start == r.end:
 		r.start, r.end = 0, 0
@@ -84,8 +84,10 @@ func (c *Conn) fill() error {
 		r.start, r.end = 0, r.end-r.start
 	}
 	n, err := c.transport.Read(r.buf[r.end:])
+	if r.last = n; r.end+n == len(r.buf) {
+		r.last = max(n, smallBuffer) // there is more, though a part of a record left little room
+	}
 	r.end += n
-	r.last = n
 	if n > 0 {
 		return nil
 	}

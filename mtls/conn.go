@@ -60,7 +60,7 @@ type reading struct {
 	buf        []byte // from a pool; what came and was not consumed is [start:end]
 	pooled     *[]byte
 	start, end int
-	last       int    // bytes that the last read gave
+	last       int    // bytes that the last read gave; as many as fill a small buffer, where it had no more room
 	data       []byte // opened, not yet given; lies in buf
 	err        error  // stays
 	admitted   atomic.Bool
