@@ -141,8 +141,11 @@ func KeyName(key *suite.PublicKey) string {
 }
 
 // AlgorithmName is the name of the algorithm with which the certificate was signed.
-func (c *Certificate) AlgorithmName() string {
-	_, name := judgeAlgorithm(c.algorithm)
+func (c *Certificate) AlgorithmName() string { return AlgorithmName(c.algorithm) }
+
+// AlgorithmName is the name of a signature algorithm, an AlgorithmIdentifier in DER.
+func AlgorithmName(algorithm []byte) string {
+	_, name := judgeAlgorithm(algorithm)
 	return name
 }
 

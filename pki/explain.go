@@ -231,7 +231,10 @@ func (s *search) anchorCheck(i int, c *Certificate) Check {
 	if i > 0 && !c.Intact() {
 		k.Code = code.AlteredAnchor
 		k.Found = "one that its own key did not sign as it stands"
-		if !c.selfIssued {
+		switch {
+		case c.selfIssued && c.algorithmCode != "":
+			k.Found += ", as far as " + c.AlgorithmName() + " is checked here"
+		case !c.selfIssued:
 			k.Found = "one issued by " + c.IssuerLabel() + " that does not name its issuer's key"
 		}
 	}

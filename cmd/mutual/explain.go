@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -67,6 +68,8 @@ func (t *tellingFlags) target(address string) (explain.Target, error) {
 		return out, usage("%q is not HOST:PORT: %w", address, err)
 	case network == "unix" && t.name == "":
 		return out, usage("a server behind a Unix socket has no host name: give --server-name, the name that it must prove")
+	case network == "tcp" && !isPort(address):
+		return out, usage("%q has no port between 1 and 65535", address)
 	case network == "tcp" && host == "":
 		return out, usage("%q names no host: write HOST:PORT, as in localhost%s", address, address)
 	case (t.cert == "") != (t.key == ""):
@@ -92,6 +95,17 @@ func (t *tellingFlags) target(address string) (explain.Target, error) {
 		out.Identity = c
 	}
 	return out, nil
+}
+
+// isPort says whether address ends with a port that can be reached, a number or a
+// service's name.
+func isPort(address string) bool {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	n, err := net.LookupPort("tcp", port)
+	return err == nil && n > 0
 }
 
 // look is how standard output is written to.

@@ -136,6 +136,7 @@ func TestTellingCommandsEndWithTheirExitCodes(t *testing.T) {
 		"explain, codes":              {[]string{"explain", "--codes"}, 0, "M0811"},
 		"explain, nothing":            {[]string{"explain"}, 2, "needs HOST:PORT or a code"},
 		"explain, no port":            {[]string{"explain", "example.com"}, 2, "example.com:443"},
+		"explain, bad port":           {[]string{"explain", "example.com:notaport"}, 2, "no port between"},
 		"explain, no host":            {[]string{"explain", ":443"}, 2, "names no host"},
 		"explain, half an identity":   {[]string{"explain", d.server, us[0]}, 2, "both --cert and --key"},
 		"explain, bad name":           {[]string{"explain", d.server, "--server-name=a b"}, 2, "name"},

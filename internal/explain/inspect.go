@@ -10,8 +10,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/crypto/cryptobyte"
+	der "golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/mutual-tls/mutual/identity"
 	"github.com/mutual-tls/mutual/internal/pemfile"
@@ -148,6 +152,10 @@ func inspectPEM(b []byte, now time.Time) (*Thing, error) {
 		return alone(key, others), nil
 	case len(others) > 0:
 		return alone(others[0], others[1:]), nil
+	case slices.Contains(strange, `"PKCS7"`):
+		return nil, errPKCS7
+	case slices.Contains(strange, `"X509 CRL"`):
+		return nil, errCRL
 	case len(strange) > 0:
 		return nil, fmt.Errorf("expected certificates, a key or a request, found PEM %s", listed(strange, 3))
 	}
@@ -252,8 +260,8 @@ func certificateWarnings(c *pki.Certificate, now time.Time) []string {
 	return out
 }
 
-func inspectRequest(der []byte) (*Thing, error) {
-	r, err := x509.ParseCertificateRequest(der)
+func inspectRequest(raw []byte) (*Thing, error) {
+	r, err := x509.ParseCertificateRequest(raw)
 	if err != nil {
 		return nil, errors.New("it does not parse as a certificate request: " + identity.Quote(err.Error()))
 	}
@@ -267,21 +275,20 @@ func inspectRequest(der []byte) (*Thing, error) {
 		t.Names = append(t.Names, u.String())
 	}
 	t.Usages, t.CA = usages(r.Extensions)
-	t.SHA256, t.KeySHA256 = sum(der), sum(r.RawSubjectPublicKeyInfo)
-	t.Signature = r.SignatureAlgorithm.String()
+	t.SHA256, t.KeySHA256 = sum(raw), sum(r.RawSubjectPublicKeyInfo)
+	algorithm, signature := signedWith(raw)
+	t.Signature = pki.AlgorithmName(algorithm)
 	key, err := suite.ParsePublicKey(r.RawSubjectPublicKeyInfo)
-	switch {
-	case err == nil:
+	if err != nil {
+		t.Key = foreignPublic(r.RawSubjectPublicKeyInfo)
+		if t.Key == "" {
+			t.Key = KeyName(r.PublicKey)
+		}
+		t.Warnings = append(t.Warnings, "its key is of a kind or size that is not accepted")
+	} else {
 		t.Key = KeyName(key)
-	case r.PublicKey != nil:
-		t.Key = KeyName(r.PublicKey)
-	default:
-		t.Key = KeyName(nil)
-	}
-	// A PSS key's request is beyond crypto/x509, and no key is proven by it.
-	if r.SignatureAlgorithm != x509.UnknownSignatureAlgorithm {
-		if err := r.CheckSignature(); err != nil {
-			t.Warnings = append(t.Warnings, "its signature does not verify: who made it did not prove to hold the key, or it was changed since")
+		if key.VerifyCertificate(algorithm, r.RawTBSCertificateRequest, signature) != nil {
+			t.Warnings = append(t.Warnings, "its signature does not verify with an algorithm that is accepted: who made it did not prove to hold the key, or it was changed since")
 		}
 	}
 	if len(t.Names) == 0 {
@@ -290,12 +297,27 @@ func inspectRequest(der []byte) (*Thing, error) {
 	return t, nil
 }
 
+// signedWith takes the algorithm and the signature out of what X.509 signs: a
+// sequence of what is signed and these two.
+func signedWith(b []byte) (algorithm, signature []byte) {
+	in := cryptobyte.String(b)
+	var whole, element cryptobyte.String
+	if !in.ReadASN1(&whole, der.SEQUENCE) || !whole.SkipASN1(der.SEQUENCE) ||
+		!whole.ReadASN1Element(&element, der.SEQUENCE) || !whole.ReadASN1BitStringAsBytes(&signature) {
+		return nil, nil
+	}
+	return element, signature
+}
+
 func inspectPublic(der []byte) (*Thing, error) {
 	t := newThing("public key")
 	t.KeySHA256 = sum(der)
 	t.SHA256 = t.KeySHA256
 	if k, err := suite.ParsePublicKey(der); err == nil {
 		t.Key = KeyName(k)
+		return t, nil
+	}
+	if t.Key = foreignPublic(der); t.Key != "" {
 		return t, nil
 	}
 	k, err := x509.ParsePKIXPublicKey(der)

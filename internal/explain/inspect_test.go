@@ -10,6 +10,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -273,16 +274,19 @@ func TestWhatCantBeToldIsRefusedWithTheReason(t *testing.T) {
 		b    []byte
 		want string
 	}{
-		"empty":      {[]byte(" \n"), "empty"},
-		"text":       {[]byte("hello"), "found neither"},
-		"UTF-16":     {[]byte("\xff\xfe-\x00"), "UTF-16"},
-		"PKCS #12":   {p12, "openssl pkcs12"},
-		"PKCS #7":    {p7, "openssl pkcs7"},
-		"other PEM":  {block("X509 CRL", []byte{0x30, 0}), `"X509 CRL"`},
-		"other DER":  {[]byte{0x30, 3, 2, 1, 1}, "neither a certificate"},
-		"damaged":    {block("CERTIFICATE", damaged), "PEM block 1"},
-		"bad key":    {block("PRIVATE KEY", []byte{0x30, 0}), "does not parse as a private key"},
-		"bad secret": {block("EC PRIVATE KEY", []byte("secret!")), "does not parse as a private key"},
+		"empty":        {[]byte(" \n"), "empty"},
+		"text":         {[]byte("hello"), "found neither"},
+		"UTF-16":       {[]byte("\xff\xfe-\x00"), "UTF-16"},
+		"PKCS #12":     {p12, "openssl pkcs12"},
+		"PKCS #7":      {p7, "openssl pkcs7"},
+		"PKCS #7, PEM": {block("PKCS7", p7), "openssl pkcs7"},
+		"a CRL":        {block("X509 CRL", []byte{0x30, 0}), "revocation list"},
+		"other PEM":    {block("DH PARAMETERS", []byte{0x30, 0}), `"DH PARAMETERS"`},
+		"cut off":      {slices.Concat(block("CERTIFICATE", w.web.Chain[0]), block("CERTIFICATE", w.web.Chain[1])[:99]), "PEM block 2 begins and does not end"},
+		"other DER":    {[]byte{0x30, 3, 2, 1, 1}, "neither a certificate"},
+		"damaged":      {block("CERTIFICATE", damaged), "PEM block 1"},
+		"bad key":      {block("PRIVATE KEY", []byte{0x30, 0}), "does not parse as a private key"},
+		"bad secret":   {block("EC PRIVATE KEY", []byte("secret!")), "does not parse as a private key"},
 	} {
 		_, err := Inspect(c.b, noon)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
@@ -318,6 +322,63 @@ func TestInspectFileReadsFilesAndStandardInput(t *testing.T) {
 	}
 	if _, err := InspectFile("-", bytes.NewReader(make([]byte, maxFile+1)), noon); err == nil || !strings.Contains(err.Error(), "larger") {
 		t.Errorf("a file without end: %v", err)
+	}
+}
+
+// A request for an id-RSASSA-PSS key is beyond crypto/x509, which knows neither the
+// key nor whether the signature is the key's.
+func TestARequestOfAnRSAPSSKeyIsTold(t *testing.T) {
+	key := must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048))
+	raw := must[[]byte](t)(x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
+		DNSNames: []string{"web"}, SignatureAlgorithm: x509.SHA256WithRSAPSS,
+	}, key))
+	// The OID of the key is exchanged, and the whole signed again.
+	var whole struct {
+		TBS struct {
+			Version int
+			Subject asn1.RawValue
+			Key     struct {
+				Algorithm pkix.AlgorithmIdentifier
+				Bits      asn1.BitString
+			}
+			Attributes asn1.RawValue
+		}
+		Algorithm asn1.RawValue
+		Signature asn1.BitString
+	}
+	if _, err := asn1.Unmarshal(raw, &whole); err != nil {
+		t.Fatal(err)
+	}
+	whole.TBS.Key.Algorithm = pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 10}}
+	tbs := must[[]byte](t)(asn1.Marshal(whole.TBS))
+	digest := sha256.Sum256(tbs)
+	sig := must[[]byte](t)(rsa.SignPSS(rand.Reader, key, crypto.SHA256, digest[:], &rsa.PSSOptions{SaltLength: 32}))
+	whole.Signature = asn1.BitString{Bytes: sig, BitLength: 8 * len(sig)}
+	raw = must[[]byte](t)(asn1.Marshal(whole))
+	th := must[*Thing](t)(Inspect(raw, noon))
+	if th.Key != "RSA 2048 bits for RSASSA-PSS only" || th.Signature != "RSASSA-PSS with SHA256" || len(th.Warnings) > 0 {
+		t.Errorf("told as %q, %q, %q", th.Key, th.Signature, th.Warnings)
+	}
+	raw[len(raw)-1] ^= 1
+	if th = must[*Thing](t)(Inspect(raw, noon)); len(th.Warnings) != 1 || !strings.Contains(th.Warnings[0], "does not verify") {
+		t.Errorf("with a damaged signature: %q", th.Warnings)
+	}
+}
+
+func TestKeysThatAreNotForTLSAreNamed(t *testing.T) {
+	public := func(algorithm ...int) []byte {
+		return must[[]byte](t)(asn1.Marshal(struct {
+			Algorithm pkix.AlgorithmIdentifier
+			Bits      asn1.BitString
+		}{pkix.AlgorithmIdentifier{Algorithm: algorithm}, asn1.BitString{Bytes: make([]byte, 57), BitLength: 456}}))
+	}
+	for want, spki := range map[string][]byte{
+		"ML-DSA-65": public(2, 16, 840, 1, 101, 3, 4, 3, 18),
+		"Ed448":     public(1, 3, 101, 113),
+	} {
+		if th := must[*Thing](t)(Inspect(block("PUBLIC KEY", spki), noon)); th.Key != want {
+			t.Errorf("a key of %s is told as %q", want, th.Key)
+		}
 	}
 }
 

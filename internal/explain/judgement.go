@@ -1,7 +1,9 @@
 package explain
 
 import (
+	"crypto/x509"
 	"fmt"
+	"slices"
 
 	"github.com/mutual-tls/mutual/internal/code"
 	"github.com/mutual-tls/mutual/internal/observe"
@@ -122,8 +124,15 @@ func (r *Recorder) passedWords(topic string, path *pki.Path, whom string) string
 	case "strength":
 		return fmt.Sprintf("its key is %s, its signature %s", certificateKey(leaf), leaf.AlgorithmName())
 	case "purpose":
-		if len(leaf.X509.ExtKeyUsage)+len(leaf.X509.UnknownExtKeyUsage) == 0 {
+		mark := x509.ExtKeyUsageServerAuth
+		if whom == "client" {
+			mark = x509.ExtKeyUsageClientAuth
+		}
+		switch {
+		case len(leaf.X509.ExtKeyUsage)+len(leaf.X509.UnknownExtKeyUsage) == 0:
 			return "not limited to any use"
+		case !slices.Contains(leaf.X509.ExtKeyUsage, mark):
+			return "made for any use (anyExtendedKeyUsage)"
 		}
 		return fmt.Sprintf("made for %ss (%sAuth)", whom, whom)
 	case "domain name":
@@ -154,7 +163,8 @@ func (r *Recorder) alert(e observe.Event) {
 	r.alertFrom = e.From.String()
 	s := Step{N: len(r.story.Steps) + 1, From: r.alertFrom, Message: "alert", Encrypted: r.story.Suite != "" && r.hasKeys()}
 	s.Words = "I refuse, and that is all I say about it."
-	if entry, ok := code.Lookup(code.ByAlert(e.Alert)); ok && r.judge != r.alertFrom {
+	// The pages of alerts are written for the side that gets them.
+	if entry, ok := code.Lookup(code.ByAlert(e.Alert)); ok && r.alertFrom == "server" && r.judge != "server" {
 		s.Words = "I refuse."
 		s.fact("alert", "%s (%d): %s", e.Alert, uint8(e.Alert), entry.Title)
 	} else {

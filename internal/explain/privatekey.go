@@ -26,6 +26,12 @@ const (
 	oidData   = "\x2a\x86\x48\x86\xf7\x0d\x01\x07"     // PKCS #7, RFC 2315
 )
 
+// What is no key, certificate or request, and is known all the same.
+var (
+	errPKCS7 = errors.New(`it is PKCS #7 (.p7b); take the certificates out with "openssl pkcs7 -in FILE -print_certs" (of DER with -inform der)`)
+	errCRL   = errors.New("it is a revocation list (CRL), expected a certificate, a key or a request")
+)
+
 // errKey says nothing of what was read: it could quote the key.
 var errKey = errors.New("it does not parse as a private key: it is damaged, or of an unknown kind")
 
@@ -158,6 +164,20 @@ var foreignKinds = map[string]string{
 	"\x2a\x86\x48\x86\xf7\x0d\x01\x03\x01": "Diffie-Hellman",
 }
 
+// foreignPublic names a public key (SubjectPublicKeyInfo) of a kind that is not for
+// TLS here; "" where the kind is not known either.
+func foreignPublic(spki []byte) string {
+	in := cryptobyte.String(spki)
+	var info, algorithm, oid cryptobyte.String
+	if !in.ReadASN1(&info, der.SEQUENCE) || !info.ReadASN1(&algorithm, der.SEQUENCE) || !algorithm.ReadASN1(&oid, der.OBJECT_IDENTIFIER) {
+		return ""
+	}
+	if string(oid) == oidEC {
+		oid = curveIn(algorithm)
+	}
+	return foreignKinds[string(oid)]
+}
+
 // foreignKey tells a key whose kind alone is known.
 func foreignKey(format string, oid cryptobyte.String) (*Thing, error) {
 	name, ok := foreignKinds[string(oid)]
@@ -219,12 +239,12 @@ func inspectDER(b []byte, now time.Time) (*Thing, error) {
 	case "PKCS #12":
 		return nil, errors.New(`it is PKCS #12 (.p12, .pfx), locked by a passphrase; take it apart with "openssl pkcs12 -in FILE -nodes"`)
 	case "PKCS #7":
-		return nil, errors.New(`it is PKCS #7 (.p7b); take the certificates out with "openssl pkcs7 -inform der -in FILE -print_certs"`)
+		return nil, errPKCS7
 	case "certificate":
 		return nil, asCertificate
 	}
 	if _, err := x509.ParseRevocationList(b); err == nil {
-		return nil, errors.New("it is a revocation list (CRL), expected a certificate, a key or a request")
+		return nil, errCRL
 	}
 	return nil, errors.New("it looks like DER, and is neither a certificate nor a request nor a key: " + identity.Quote(string(b[:min(len(b), 8)])))
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/mutual-tls/mutual/identity"
 	"github.com/mutual-tls/mutual/internal/alert"
+	"github.com/mutual-tls/mutual/internal/code"
 	"github.com/mutual-tls/mutual/internal/message"
 	"github.com/mutual-tls/mutual/internal/suite"
 )
@@ -88,9 +89,15 @@ func host(name string) string {
 // alert, of version 3.
 func isTLS(b []byte) bool { return len(b) >= 3 && (b[0] == 21 || b[0] == 22) && b[1] == 3 }
 
+const plainHTTP = "It speaks plain HTTP on this port, without TLS."
+
 // greetings are how protocols begin that speak in lines; the first that fits counts.
 var greetings = []struct{ begin, within, protocol, words string }{
-	{"HTTP/", "", "HTTP", "It speaks plain HTTP on this port, without TLS."},
+	{"HTTP/", "", "HTTP", plainHTTP},
+	{"<!DOCTYPE", "", "HTTP", plainHTTP}, // what answers a bad request as HTTP/0.9 did
+	{"<!doctype", "", "HTTP", plainHTTP},
+	{"<html", "", "HTTP", plainHTTP},
+	{"<HTML", "", "HTTP", plainHTTP},
 	{"SSH-", "", "SSH", "It speaks SSH."},
 	{"220", "FTP", "FTP", "It speaks FTP, in which TLS begins with AUTH TLS."},
 	{"220", "", "SMTP", "It speaks SMTP, in which TLS begins with STARTTLS, or at once on port 465."},
@@ -339,8 +346,22 @@ func (o *Outcome) foreign(s *Speech) {
 	case len(s.Versions) > 0:
 		o.Mend = "update the server's TLS library, or allow TLS 1.3 in its configuration"
 	case s.Protocol == "HTTP":
+		o.notTLS(s)
 		o.Mend = "give the port on which it speaks TLS, or put `mutual serve` in front of it"
+	default:
+		o.notTLS(s)
 	}
+}
+
+// notTLS gives an outcome the code of what it is: to the engine it looked like a bad
+// record, or like nothing at all.
+func (o *Outcome) notTLS(s *Speech) {
+	if s.Banner == "" || o.Code == string(code.NotTLS) {
+		return
+	}
+	entry, _ := code.Lookup(code.NotTLS)
+	o.Code, o.Mend = string(code.NotTLS), entry.Mend
+	o.Reason = "the server does not speak TLS: it says " + s.Banner
 }
 
 func (s *Speech) write(p *paper) {

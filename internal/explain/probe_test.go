@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mutual-tls/mutual/internal/code"
 	"github.com/mutual-tls/mutual/internal/message"
 )
 
@@ -78,6 +79,8 @@ func TestServersThatSpeakSomethingElseAreRecognised(t *testing.T) {
 	}{
 		"net/http":           {nil, web.Listener.Addr().String(), "HTTP", "HTTP/1.1 400 Bad Request"},
 		"slow HTTP":          {lines, "", "HTTP", "HTTP/1.0 200 OK"},
+		"HTTP/0.9":           {greet("<!DOCTYPE HTML>\n<html lang=\"en\">\n"), "", "HTTP", "It speaks plain HTTP"},
+		"colours":            {greet("\x1b[31mhello\r\n"), "", "another protocol", `it says "\x1b[31mhello"`},
 		"SSH":                {greet("SSH-2.0-OpenSSH_9.9\r\n"), "", "SSH", "SSH-2.0-OpenSSH_9.9"},
 		"SMTP":               {greet("220 mail.example.com ESMTP\r\n"), "", "SMTP", "STARTTLS"},
 		"FTP":                {greet("220 FTP ready\r\n"), "", "FTP", "AUTH TLS"},
@@ -120,6 +123,13 @@ func TestServersThatSpeakSomethingElseAreRecognised(t *testing.T) {
 			}
 			checkSafe(t, "the story", got)
 			asJSON(t, s)
+			if s.Speaks.Banner == "" {
+				return
+			}
+			// It is the client that gives up, and nobody broke TLS who never spoke it.
+			if s.Verdict.Code != string(code.NotTLS) || strings.Contains(string(got), "peer says") {
+				t.Errorf("what is not TLS is told as if it were:\n%s", got)
+			}
 		})
 	}
 }

@@ -131,6 +131,9 @@ func certificateKey(c *pki.Certificate) string {
 	if c.X509.PublicKey != nil {
 		return KeyName(c.X509.PublicKey) + ", which is not accepted"
 	}
+	if name := foreignPublic(c.X509.RawSubjectPublicKeyInfo); name != "" {
+		return name + ", which is not accepted"
+	}
 	return KeyName(nil)
 }
 
