@@ -142,7 +142,7 @@ func constants(t *testing.T, room string) *types.Scope {
 		}
 		parsed = append(parsed, f)
 	}
-	conf := types.Config{Error: func(error) {}, IgnoreFuncBodies: true, Importer: standard{importer.ForCompiler(files, "source", nil)}}
+	conf := types.Config{Error: func(error) {}, IgnoreFuncBodies: true, Importer: standard{importer.Default()}}
 	p, _ := conf.Check(room, files, parsed, nil)
 	return p.Scope()
 }
