@@ -130,13 +130,22 @@ func (r *Recorder) message(e observe.Event) {
 	case message.TypeFinished:
 		r.finished(&s)
 	case message.TypeNewSessionTicket:
-		s.Words = "Here is a ticket. With it you may come back later and be known without all this."
+		s.Words = ticketWords(raw)
 	case message.TypeKeyUpdate:
 		s.Words = "From here on I use the next keys."
 	default:
 		s.Words = "A message that this story has no words for."
 	}
 	r.story.Steps = append(r.story.Steps, s)
+}
+
+// ticketWords tells a ticket. One that lives for no time at all has another use.
+func ticketWords(raw []byte) string {
+	var m message.NewSessionTicket
+	if m.Parse(raw) == nil && m.Lifetime == 0 {
+		return "You are in. This ticket is good for nothing else: I could not have sent it before I judged you."
+	}
+	return "Here is a ticket. With it you may come back later and be known without all this."
 }
 
 func (r *Recorder) agreed(e observe.Event) {

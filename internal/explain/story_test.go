@@ -219,7 +219,7 @@ func TestStoryAsJSONHasWhatScriptsRelyOn(t *testing.T) {
 	}
 	if want := []string{
 		"client ClientHello", "server ServerHello", "server EncryptedExtensions", "server CertificateRequest", "server Certificate",
-		"server CertificateVerify", "server Finished", "client Certificate", "client CertificateVerify", "client Finished",
+		"server CertificateVerify", "server Finished", "client Certificate", "client CertificateVerify", "client Finished", "server NewSessionTicket",
 	}; !slices.Equal(order, want) {
 		t.Errorf("the steps are %q, expected %q", order, want)
 	}

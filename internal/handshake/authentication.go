@@ -160,7 +160,7 @@ func (c *core) finish(exporter []byte) {
 	c.main.Destroy()
 	c.main = nil
 	c.result.PeerChain = c.chain
-	st := &Standing{suite: c.suite, exporter: exporter, client: c.side == observe.Client}
+	st := &Standing{suite: c.suite, exporter: exporter, client: c.side == observe.Client, observer: c.cfg.Observer}
 	if st.client {
 		st.read, st.write = c.serverApp, c.clientApp
 	} else {

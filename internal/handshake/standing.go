@@ -6,6 +6,7 @@ import (
 	"github.com/mutual-tls/mutual/internal/alert"
 	"github.com/mutual-tls/mutual/internal/code"
 	"github.com/mutual-tls/mutual/internal/message"
+	"github.com/mutual-tls/mutual/internal/observe"
 	"github.com/mutual-tls/mutual/internal/schedule"
 	"github.com/mutual-tls/mutual/internal/suite"
 )
@@ -19,6 +20,7 @@ type Standing struct {
 	read     []byte
 	write    []byte
 	exporter []byte
+	observer observe.Observer // nil: nobody watches
 }
 
 // Effect is what a message after the handshake asks for.
@@ -39,6 +41,18 @@ const (
 
 // Message takes one whole handshake message that came after the handshake.
 func (s *Standing) Message(msg []byte) (Effect, error) {
+	effect, err := s.message(msg)
+	if err == nil && s.observer != nil {
+		from := observe.Client
+		if s.client {
+			from = observe.Server
+		}
+		s.observer.Observe(observe.Event{Kind: observe.Message, From: from, Level: Application, Type: message.Type(msg[0]), Bytes: msg, Suite: s.suite.ID})
+	}
+	return effect, err
+}
+
+func (s *Standing) message(msg []byte) (Effect, error) {
 	t := message.Type(msg[0])
 	c := core{at: t.String(), expecting: "application data"}
 	switch {

@@ -92,7 +92,8 @@ func (l Level) String() string {
 }
 
 // Observer is told what happens. It is called from the goroutine that drives
-// the handshake, in order, and must not block: the handshake waits for it.
+// the handshake, in order, and must not block: the handshake waits for it. What
+// comes after Done (tickets, key updates) is told by the goroutine that reads.
 type Observer interface {
 	Observe(Event)
 }

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"errors"
 	"io"
 	"sync/atomic"
 
@@ -325,12 +326,26 @@ func (s *Stream) Seal(dst, data []byte) ([]byte, error) {
 			return dst, err
 		}
 		n := min(len(data), record.MaxPlaintext)
-		dst = s.out.sealer.Seal(dst, record.ApplicationData, data[:n], 0)
+		if dst, err = s.seal(dst, record.ApplicationData, data[:n]); err != nil {
+			return dst, err
+		}
 		data = data[n:]
 		if len(data) == 0 {
 			return dst, nil
 		}
 	}
+}
+
+// seal appends one record to dst. What the sealer will not seal must not pass
+// for sent.
+func (s *Stream) seal(dst []byte, t record.ContentType, p []byte) ([]byte, error) {
+	out := s.out.sealer.Seal(dst, t, p, 0)
+	if out == nil {
+		f := ours(errors.New("the key that we send with is worn out, and could not be changed"))
+		f.Code = code.KeyExhausted
+		return dst, f
+	}
+	return out, nil
 }
 
 // MaxSealed is the most bytes that Seal appends for n bytes of data.
@@ -362,7 +377,9 @@ func (s *Stream) Rekey(dst []byte, ask bool) ([]byte, error) {
 	if err != nil {
 		return dst, ours(err)
 	}
-	dst = s.out.sealer.Seal(dst, record.Handshake, b, 0)
+	if dst, err = s.seal(dst, record.Handshake, b); err != nil {
+		return dst, err
+	}
 	if err := s.out.sealer.Set(s.standing.Suite(), labels, s.standing.NextWrite()); err != nil {
 		return dst, ours(err)
 	}
