@@ -245,8 +245,8 @@ func TestGnuTLSChangesKeys(t *testing.T) {
 		defer typed.Close()
 		p := peers.Start(t, in, cli, "--inline-commands", "--port", strconv.Itoa(port), "--sni-hostname", "orders", "--verify-hostname", "orders", "--x509cafile", w.ca, "127.0.0.1")
 		p.Await("Simple Client Mode")
-		fmt.Fprint(typed, "before\n")
-		fmt.Fprint(typed, "^rekey^\n")
+		fmt.Fprint(typed, "before\n^rekey^\n")
+		p.Await("Rekey was completed")
 		fmt.Fprint(typed, "after\n")
 		o := await(t, result)
 		if o.err != nil || o.got != lines {

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/mutual-tls/mutual/internal/mint"
 	"github.com/mutual-tls/mutual/internal/peers"
@@ -264,16 +263,18 @@ func TestOpenSSLChangesKeys(t *testing.T) {
 		w := newWorld(t)
 		lines := "before\nafter\n"
 		port, result := w.serveOnce(mtls.ServerConfig{Identity: own(t, w.issuing.Leaf("orders")), Clients: mtls.Anonymous()}, len(lines))
-		in, out, err := os.Pipe()
+		in, typed, err := os.Pipe()
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer out.Close()
-		p := peers.Start(t, in, openssl, "s_client", "-connect", "127.0.0.1:"+strconv.Itoa(port), "-servername", "orders", "-CAfile", w.ca)
+		defer typed.Close()
+		p := peers.Start(t, in, openssl, "s_client", "-connect", "127.0.0.1:"+strconv.Itoa(port), "-servername", "orders", "-CAfile", w.ca, "-msg")
 		p.Await("Verify return code: 0")
-		for _, s := range []string{"before\n", "K\n", "k\n", "after\n"} { // a line of K or k is its command
-			fmt.Fprint(out, s)
-			time.Sleep(50 * time.Millisecond)
+		for _, s := range []string{"before\n", "K\n", "k\n", "after\n"} {
+			// A line of K or k is its command, if nothing else comes with it.
+			sent := strings.Count(p.Output(), ">>> TLS 1.2, RecordHeader")
+			fmt.Fprint(typed, s)
+			p.AwaitThat("one more record sent", func(out string) bool { return strings.Count(out, ">>> TLS 1.2, RecordHeader") > sent })
 		}
 		o := await(t, result)
 		if o.err != nil || o.got != lines {
@@ -283,6 +284,7 @@ func TestOpenSSLChangesKeys(t *testing.T) {
 		p.Await("before\nafter\n")
 	})
 	t.Run("it serves, and we change keys", func(t *testing.T) {
+		t.Parallel() // it sleeps for a second over each KeyUpdate
 		w := newWorld(t)
 		cert, key := w.files(w.issuing.Leaf("orders"), "orders")
 		_, port := w.sServer(openssl, cert, key)

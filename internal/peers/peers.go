@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -121,20 +122,23 @@ func (p *Process) Output() string { return p.out.String() }
 // Await waits until the program printed s.
 func (p *Process) Await(s string) {
 	p.t.Helper()
+	p.AwaitThat(strconv.Quote(s), func(out string) bool { return strings.Contains(out, s) })
+}
+
+// AwaitThat waits until what the program printed is as wanted; what says in words
+// what that is.
+func (p *Process) AwaitThat(what string, wanted func(output string) bool) {
+	p.t.Helper()
 	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		if strings.Contains(p.Output(), s) {
+		ended := p.Ended() // before the look, so that its last words are looked at
+		if wanted(p.Output()) {
 			return
 		}
-		select {
-		case <-p.done:
-			if strings.Contains(p.Output(), s) {
-				return
-			}
-			p.t.Fatalf("%s ended (%v) and never printed %q, but\n%s", filepath.Base(p.Cmd.Path), p.err, s, p.Output())
-		default:
+		if ended {
+			p.t.Fatalf("%s ended (%v) and never printed %s, but\n%s", filepath.Base(p.Cmd.Path), p.err, what, p.Output())
 		}
 		if time.Now().After(end) {
-			p.t.Fatalf("%s did not print %q in %v, but\n%s", filepath.Base(p.Cmd.Path), s, patience, p.Output())
+			p.t.Fatalf("%s did not print %s in %v, but\n%s", filepath.Base(p.Cmd.Path), what, patience, p.Output())
 		}
 	}
 }
