@@ -312,16 +312,18 @@ func (c *Certificate) Names() []string {
 	return append(out, c.URIs...)
 }
 
-// Label is what to call the certificate in words: its common name or, lacking
-// that, a name, its organisation or its serial number; quoted and cut.
+// Label is what to call the certificate in words: a name or, lacking that, as
+// authorities do, its common name, its organisation or its serial number; quoted and
+// cut. The common name comes second, because whoever asks for a certificate may
+// write another's there: it is never a name.
 func (c *Certificate) Label() string {
 	switch n := &c.X509.Subject; {
-	case n.CommonName != "":
-		return identity.Quote(n.CommonName)
 	case len(c.DNS) > 0:
 		return identity.Quote(c.DNS[0])
 	case len(c.URIs) > 0:
 		return identity.Quote(c.URIs[0])
+	case n.CommonName != "":
+		return identity.Quote(n.CommonName)
 	case len(n.Organization) > 0:
 		return identity.Quote(n.Organization[0])
 	}

@@ -518,6 +518,20 @@ func TestParsePEM(t *testing.T) {
 	}
 }
 
+// Whoever asks for a certificate may write another's name into the common name: in
+// words, too, it is not what a leaf is called.
+func TestALeafIsNotCalledByItsCommonName(t *testing.T) {
+	s := stand(t)
+	s.leaf = s.inter.leaf(t, "mallory.internal", func(r *request) { r.Subject.CommonName = "\x1b[31mapi.internal" })
+	if got := s.leaf.Label(); got != `"mallory.internal"` {
+		t.Errorf("it is called %s", got)
+	}
+	nameless := s.inter.leaf(t, "x", func(r *request) { r.Subject.CommonName = "\x1b[31mapi" }, without(extSAN))
+	if got := nameless.Label(); got != `"\x1b[31mapi"` {
+		t.Errorf("for lack of a name it is called %s", got)
+	}
+}
+
 func TestAnchorsAreASet(t *testing.T) {
 	a, b := root(t, "R"), root(t, "R")
 	set := NewAnchors(a.Certificate, b.Certificate, a.Certificate, nil)

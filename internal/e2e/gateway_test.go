@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -210,6 +212,35 @@ func TestWithoutClientAuthItIsAnOrdinaryFrontEnd(t *testing.T) {
 	s := w.serve(w.service("tcp", echo), "--client-auth", "none")
 	if err := ask(dial(t, w.connect(s.address, "").address), "hello"); err != nil {
 		t.Error(err)
+	}
+}
+
+// What is behind may speak anything: no protocol is agreed on that nobody named.
+func TestNoALPNIsAgreedOnUnlessItIsNamed(t *testing.T) {
+	w := newWorld(t)
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(w.root.PEM())
+	agree := func(s *gate, offered ...string) (string, error) {
+		c, err := tls.Dial("tcp", s.address, &tls.Config{RootCAs: roots, ServerName: "orders", NextProtos: offered, MinVersion: tls.VersionTLS13})
+		if err != nil {
+			return "", err
+		}
+		defer c.Close()
+		return c.ConnectionState().NegotiatedProtocol, nil
+	}
+	s := w.serve(w.service("tcp", echo), "--client-auth", "none")
+	if got, err := agree(s, "h2", "http/1.1"); got != "" || err != nil {
+		t.Errorf("without --alpn %q was agreed on, %v", got, err)
+	}
+	s = w.serve(w.service("tcp", echo), "--client-auth", "none", "--alpn", "http/1.1")
+	if got, err := agree(s, "h2", "http/1.1"); got != "http/1.1" || err != nil {
+		t.Errorf("with --alpn http/1.1 %q was agreed on, %v", got, err)
+	}
+	if got, err := agree(s); got != "" || err != nil {
+		t.Errorf("who offers nothing got %q, %v", got, err)
+	}
+	if _, err := agree(s, "h2"); err == nil || !strings.Contains(err.Error(), "no application protocol") {
+		t.Errorf("without overlap the client saw %v", err)
 	}
 }
 
