@@ -30,6 +30,7 @@ func report(r io.Reader, w io.Writer, strict bool) bool {
 	type key struct{ pkg, test string }
 	output := make(map[key][]string)
 	var failed, skipped []key
+	var ended []string
 	passed, packages := 0, 0
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 1<<24)
@@ -43,6 +44,8 @@ func report(r io.Reader, w io.Writer, strict bool) bool {
 		switch e.Action {
 		case "output":
 			output[k] = append(output[k], e.Output)
+		case "exit": // the Makefile's word that go test ended with an error
+			ended = append(ended, e.Package)
 		case "build-output":
 			fmt.Fprint(w, e.Output)
 		case "build-fail":
@@ -85,6 +88,9 @@ func report(r io.Reader, w io.Writer, strict bool) bool {
 		fmt.Fprintln(w, "no test ran")
 		return false
 	case len(failed) > 0:
+		return false
+	case len(ended) > 0:
+		fmt.Fprintf(w, "go test ended with an error in the module %s, though no test failed: it says above why\n", strings.Join(ended, ", "))
 		return false
 	case strict && len(skipped) > 0:
 		fmt.Fprintln(w, "with CI set, a skip is a failure: install what is missing (make peers)")
