@@ -436,3 +436,21 @@ func TestAnUnfinishedMessageIsNeitherParsedNorKeptBeyondItsLimit(t *testing.T) {
 		t.Errorf("%v", d.err)
 	}
 }
+
+// A client writes nothing while the server's flight is still coming: on a transport
+// without buffers each would wait for the other to read.
+func TestAClientIsSilentWhileTheServersFlightComes(t *testing.T) {
+	d := newClient(t, mutual())
+	h := newHandServer(t, mutual(), nil)
+	h.hear(d.take())
+	flight := h.out
+	d.feed(flight[:len(flight)-1])
+	if b := d.take(); len(b) > 0 || d.err != nil {
+		t.Errorf("wrote %x, %v", b, d.err)
+	}
+	d.feed(flight[len(flight)-1:])
+	b := d.take()
+	if !bytes.HasPrefix(b, clearRecord(record.ChangeCipherSpec, 1)) {
+		t.Errorf("the flight does not begin with the compatibility record: %x", b[:min(6, len(b))])
+	}
+}

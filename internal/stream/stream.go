@@ -75,6 +75,10 @@ type out struct {
 	level      handshake.Level
 	wire       []byte
 	rekeyAfter uint64
+	// disguise is a client's ChangeCipherSpec that waits for the flight that it
+	// stands before: sent alone, while the server may still be sending its own
+	// flight, it would stop both on a transport without buffers.
+	disguise bool
 }
 
 // PeerAlert is a fatal alert that the peer sent.
@@ -242,12 +246,26 @@ func (s *Stream) output(e handshake.Event) {
 		s.out.plain = append(s.out.plain, e.Bytes...)
 	case handshake.ChangeCipherSpec:
 		s.flush()
+		s.out.disguise = true
+		if s.in.server {
+			s.disguise()
+		}
+	}
+}
+
+// disguise is the compatibility record (RFC 8446, appendix D.4).
+func (s *Stream) disguise() {
+	if s.out.disguise {
+		s.out.disguise = false
 		s.out.wire = append(s.out.wire, byte(record.ChangeCipherSpec), 3, 3, 0, 1, 1)
 	}
 }
 
 // flush seals the handshake bytes that wait: messages in a row share records.
 func (s *Stream) flush() {
+	if len(s.out.plain) > 0 {
+		s.disguise()
+	}
 	for b := s.out.plain; len(b) > 0; {
 		n := min(len(b), record.MaxPlaintext)
 		s.out.wire = s.out.sealer.Seal(s.out.wire, record.Handshake, b[:n], 0)
