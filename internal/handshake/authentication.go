@@ -2,6 +2,7 @@ package handshake
 
 import (
 	"crypto/subtle"
+	"errors"
 
 	"github.com/mutual-tls/mutual/internal/alert"
 	"github.com/mutual-tls/mutual/internal/code"
@@ -58,8 +59,7 @@ func (c *core) takeCertificate(m *message.Certificate) error {
 	}
 	leaf, err := suite.CertificateKey(c.chain[0])
 	if err != nil {
-		return &Failure{Alert: alert.BadCertificate, Code: code.Malformed, Fault: PeerMisbehaved, At: c.at,
-			Reason: "the peer's certificate does not parse: " + err.Error(), Err: err}
+		return c.badLeaf(err)
 	}
 	if len(leaf.Schemes()) == 0 {
 		return &Failure{Alert: alert.UnsupportedCertificate, Code: code.UnsupportedKey, Fault: PeerIncompatible, At: c.at,
@@ -67,6 +67,18 @@ func (c *core) takeCertificate(m *message.Certificate) error {
 	}
 	c.leaf = leaf
 	return nil
+}
+
+// badLeaf tells a certificate that nobody can read from one whose key others may
+// use, and TLS 1.3 or we do not.
+func (c *core) badLeaf(err error) error {
+	var unsupported *suite.UnsupportedKey
+	if errors.As(err, &unsupported) {
+		return &Failure{Alert: alert.UnsupportedCertificate, Code: code.UnsupportedKey, Fault: PeerIncompatible, At: c.at,
+			Reason: "the peer's certificate has a key that can't be used: " + err.Error(), Err: err}
+	}
+	return &Failure{Alert: alert.BadCertificate, Code: code.Malformed, Fault: PeerMisbehaved, At: c.at,
+		Reason: "the peer's certificate does not parse: " + err.Error(), Err: err}
 }
 
 // takeCertificateVerify checks that the peer holds the key of its leaf. The

@@ -199,6 +199,12 @@ func clientLies() []lie {
 		{name: "a certificate that is none", set: mutually, at: "Certificate", do: func(a *actor) {
 			a.certificate(key, func(m *message.Certificate) { m.Entries[0].Data = []byte("\x1b[31mcertificate") })
 		}, alert: alert.BadCertificate, code: code.Malformed, says: "does not parse"},
+		{name: "a key on a curve of old", set: mutually, at: "Certificate", do: func(a *actor) {
+			a.certificate(key, withKeyOf("\x2a\x86\x48\xce\x3d\x03\x01\x07", "\x2a\x86\x48\xce\x3d\x03\x01\x01"))
+		}, alert: alert.UnsupportedCertificate, code: code.UnsupportedKey, says: "1.2.840.10045.3.1.1 is none of P-256"},
+		{name: "an Ed448 key", set: mutually, at: "Certificate", do: func(a *actor) {
+			a.certificate(leaf("ed25519"), withKeyOf("\x2b\x65\x70", "\x2b\x65\x71"))
+		}, alert: alert.UnsupportedCertificate, code: code.UnsupportedKey, says: "1.3.101.113 is none of ECDSA"},
 		// CertificateVerify and Finished.
 		{name: "a scheme that was not offered", set: func(s *setting) {
 			mutually(s)

@@ -72,6 +72,13 @@ func retry(edit func(*message.ServerHello)) func(*actor) {
 
 func twoGroups(s *setting) { s.client.Groups = []suite.GroupID{suite.X25519, suite.P256, suite.P384} }
 
+// withKeyOf puts another object identifier into the leaf, in place of its key's.
+func withKeyOf(was, is string) func(*message.Certificate) {
+	return func(m *message.Certificate) {
+		m.Entries[0].Data = bytes.Replace(m.Entries[0].Data, []byte(was), []byte(is), 1)
+	}
+}
+
 func serverLies() []lie {
 	const (
 		illegal     = alert.IllegalParameter
@@ -243,6 +250,12 @@ func serverLies() []lie {
 		{name: "a certificate that is none", at: "Certificate", do: func(a *actor) {
 			a.certificate(key, func(m *message.Certificate) { m.Entries[0].Data = []byte{0x30, 0} })
 		}, alert: alert.BadCertificate, code: code.Malformed, says: "does not parse"},
+		{name: "a key on a curve of old", at: "Certificate", do: func(a *actor) {
+			a.certificate(key, withKeyOf("\x2a\x86\x48\xce\x3d\x03\x01\x07", "\x2a\x86\x48\xce\x3d\x03\x01\x01"))
+		}, alert: alert.UnsupportedCertificate, code: code.UnsupportedKey, says: "1.2.840.10045.3.1.1 is none of P-256"},
+		{name: "an Ed448 key", at: "Certificate", do: func(a *actor) {
+			a.certificate(leaf("ed25519"), withKeyOf("\x2b\x65\x70", "\x2b\x65\x71"))
+		}, alert: alert.UnsupportedCertificate, code: code.UnsupportedKey, says: "1.3.101.113 is none of ECDSA"},
 		{name: "no certificate at all", at: "Certificate", do: func(*actor) {}, alert: unexpected, says: "Certificate was expected, CertificateVerify came"},
 		// CertificateVerify and Finished.
 		{name: "a certificate without CertificateVerify", at: "CertificateVerify", do: func(*actor) {}, alert: unexpected, says: "CertificateVerify was expected, Finished came"},

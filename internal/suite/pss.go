@@ -2,7 +2,6 @@ package suite
 
 import (
 	"crypto"
-	"errors"
 
 	"golang.org/x/crypto/cryptobyte"
 	der "golang.org/x/crypto/cryptobyte/asn1"
@@ -22,7 +21,7 @@ const (
 	oidSHA512 = "\x60\x86\x48\x01\x65\x03\x04\x02\x03"
 )
 
-var errPSS = errors.New("the RSASSA-PSS parameters are not one SHA-2 hash for both message and MGF1, a salt no longer than it, and trailer 1")
+var errPSS = unsupported("the RSASSA-PSS parameters are not one SHA-2 hash for both message and MGF1, a salt no longer than it, and trailer 1")
 
 // parsePSSParameters reads the parameters from an AlgorithmIdentifier. The
 // defaults of RFC 4055 mean SHA-1, so hash and mask function must be there.

@@ -44,6 +44,17 @@ const (
 	oidRSASSAPSS     = "\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a"
 )
 
+// UnsupportedKey is the error of a public key that is of a kind, on a curve or of
+// a size that is not used here, and may be well-formed for all that.
+type UnsupportedKey struct{ reason string }
+
+// Error is the reason.
+func (e *UnsupportedKey) Error() string { return e.reason }
+
+func unsupported(format string, args ...any) error {
+	return &UnsupportedKey{fmt.Sprintf(format, args...)}
+}
+
 var errSPKI = errors.New("the public key is not a well-formed SubjectPublicKeyInfo")
 
 // ParsePublicKey reads a SubjectPublicKeyInfo in DER: ECDSA over P-256, P-384 or
@@ -96,7 +107,7 @@ func ParsePublicKey(spki []byte) (*PublicKey, error) {
 		k.Key = pub
 		return k, nil
 	}
-	return nil, fmt.Errorf("the public key's algorithm %s is none of ECDSA, Ed25519 and RSA", dotted(oid))
+	return nil, unsupported("the public key's algorithm %s is none of ECDSA, Ed25519 and RSA", dotted(oid))
 }
 
 func parseEC(parameters cryptobyte.String, point []byte) (*PublicKey, error) {
@@ -113,7 +124,7 @@ func parseEC(parameters cryptobyte.String, point []byte) (*PublicKey, error) {
 	case oidP521:
 		c = elliptic.P521()
 	default:
-		return nil, fmt.Errorf("the public key's curve %s is none of P-256, P-384 and P-521", dotted(named))
+		return nil, unsupported("the public key's curve %s is none of P-256, P-384 and P-521", dotted(named))
 	}
 	// It takes uncompressed points on the curve only, and not infinity.
 	pub, err := ecdsa.ParseUncompressedPublicKey(c, point)
@@ -133,13 +144,13 @@ func parseRSA(b []byte) (*rsa.PublicKey, error) {
 	}
 	// A bound on the bytes first: numbers cost by their length.
 	if len(seq) > maxRSABits/8+32 {
-		return nil, fmt.Errorf("the RSA key has %d bytes, more than one of %d bits needs", len(seq), maxRSABits)
+		return nil, unsupported("the RSA key has %d bytes, more than one of %d bits needs", len(seq), maxRSABits)
 	}
 	if !seq.ReadASN1Integer(n) || !seq.ReadASN1Integer(&e) || !seq.Empty() {
 		return nil, fmt.Errorf("%w: an RSA key is a modulus and an exponent below 2^31", errSPKI)
 	}
 	if e < 0 || e > maxRSAExponent { // before it becomes an int, which may be shorter
-		return nil, fmt.Errorf("the RSA key's exponent is %d, expected an odd number from 3 to 2^31-1", e)
+		return nil, unsupported("the RSA key's exponent is %d, expected an odd number from 3 to 2^31-1", e)
 	}
 	pub := &rsa.PublicKey{N: n, E: int(e)}
 	if err := checkRSA(pub); err != nil {
@@ -153,10 +164,10 @@ func checkRSA(pub *rsa.PublicKey) error {
 		return errors.New("the RSA key's modulus is not a positive odd number")
 	}
 	if bits := pub.N.BitLen(); bits < minRSABits || bits > maxRSABits {
-		return fmt.Errorf("the RSA key has %d bits, expected %d to %d", bits, minRSABits, maxRSABits)
+		return unsupported("the RSA key has %d bits, expected %d to %d", bits, minRSABits, maxRSABits)
 	}
 	if pub.E < 3 || pub.E > maxRSAExponent || pub.E&1 == 0 {
-		return fmt.Errorf("the RSA key's exponent is %d, expected an odd number from 3 to 2^31-1", pub.E)
+		return unsupported("the RSA key's exponent is %d, expected an odd number from 3 to 2^31-1", pub.E)
 	}
 	return nil
 }

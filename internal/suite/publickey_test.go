@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"errors"
 	"math/big"
 	"slices"
 	"strings"
@@ -124,6 +125,11 @@ func TestPublicKeysAreRefused(t *testing.T) {
 	}
 	pss := func(params []byte) []byte { return spki(slices.Concat(oid(oidRSASSAPSS), params), rsaKey(n, 65537)) }
 	good := ec(oidP256, p256)
+	foreign := map[string]bool{
+		"unknown algorithm": true, "EC, unknown curve": true, "EC, secp256k1": true, "RSA, 1023 bits": true, "RSA, 8193 bits": true,
+		"RSA, 100000 bits": true, "RSA, exponent 1": true, "RSA, exponent 2": true, "RSA, exponent 0": true, "RSA, exponent -3": true,
+		"RSA, exponent 2^31": true, "RSA, exponent 2^62": true,
+	}
 	for name, b := range map[string][]byte{
 		"nothing":                 nil,
 		"byte after":              append(slices.Clone(good), 0),
@@ -166,8 +172,15 @@ func TestPublicKeysAreRefused(t *testing.T) {
 		"PSS, trailer 2":          pss(pssParams(oidSHA256, oidSHA256, 32, 2)),
 		"PSS, more parameters":    pss(slices.Concat(pssParams(oidSHA256, oidSHA256, 32, -1), null)),
 	} {
-		if k, err := ParsePublicKey(b); err == nil {
+		k, err := ParsePublicKey(b)
+		if err == nil {
 			t.Errorf("%s: a key came out: %+v", name, k)
+			continue
+		}
+		// What another end could use is another matter than what nobody can read.
+		var unsupported *UnsupportedKey
+		if got := errors.As(err, &unsupported); got != foreign[name] && !strings.HasPrefix(name, "PSS") {
+			t.Errorf("%s: %v; a key that others may use: %v", name, err, got)
 		}
 	}
 	if k, err := ParsePublicKey(rsaSPKI(odd(8192), 3)); err != nil {
