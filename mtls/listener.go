@@ -120,6 +120,7 @@ func (l *Listener) serve(transport net.Conn) {
 	select {
 	case l.ready <- c:
 	case <-l.ctx.Done():
-		_ = c.Close()
+		// Nobody ever served it: an orderly end would look like an empty answer.
+		_ = c.Abort()
 	}
 }
