@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mutual-tls/mutual/internal/code"
@@ -196,18 +197,30 @@ type handshakeContext struct {
 	context.Context
 	deadline time.Time
 	once     sync.Once
-	timed    context.Context
-	cancel   context.CancelFunc
+	timed    atomic.Pointer[timedContext]
+}
+
+type timedContext struct {
+	context.Context
+	cancel context.CancelFunc
 }
 
 func (h *handshakeContext) Deadline() (time.Time, bool) { return h.deadline, true }
 
 func (h *handshakeContext) Done() <-chan struct{} {
-	h.once.Do(func() { h.timed, h.cancel = context.WithDeadline(h.Context, h.deadline) })
-	return h.timed.Done()
+	h.once.Do(func() {
+		ctx, cancel := context.WithDeadline(h.Context, h.deadline)
+		h.timed.Store(&timedContext{ctx, cancel})
+	})
+	return h.timed.Load().Done()
 }
 
+// Err is not nil once Done is closed: contexts that were made of this one, and
+// live longer, ask.
 func (h *handshakeContext) Err() error {
+	if t := h.timed.Load(); t != nil {
+		return t.Err()
+	}
 	if err := h.Context.Err(); err != nil {
 		return err
 	}
@@ -220,8 +233,8 @@ func (h *handshakeContext) Err() error {
 // release stops the timer, if there is one. Whoever still holds the context sees
 // it end, as after any cancellation.
 func (h *handshakeContext) release() {
-	h.once.Do(func() { h.timed, h.cancel = ended, func() {} })
-	h.cancel()
+	h.once.Do(func() { h.timed.Store(&timedContext{ended, func() {}}) })
+	h.timed.Load().cancel()
 }
 
 // ended is a context that is over.
