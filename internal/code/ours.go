@@ -50,7 +50,7 @@ var oursEntries = []Entry{
 	{Canceled, "given up by the caller",
 		"The caller's context ended before the handshake did.",
 		"Nothing, if that was meant. Otherwise allow more time.",
-		alert.UserCanceled},
+		alert.CloseNotify},
 	{Closed, "connection was closed here",
 		"This side closed the connection.",
 		"Nothing, if that was meant.",
