@@ -28,7 +28,7 @@ var floors = [][]string{
 	{"internal/agent"},
 	{"internal/ca/server"},
 	{"internal/ca"},
-	{"internal/ca/store"},
+	{"internal/ca/store", "internal/ca/signing"},
 	{"internal/api/client"},
 	{"internal/api"},
 	{"internal/join"},
