@@ -264,7 +264,7 @@ func novel(t *testing.T, seen map[string]string, i int, one *taped) {
 	t.Helper()
 	once := func(what string, b []byte) {
 		if before, again := seen[string(b)]; again && len(b) > 0 {
-			t.Errorf("%s of connection %d is the %s again", what, i, before)
+			t.Errorf("%s of connection %d is %s again", what, i, before)
 		}
 		seen[string(b)] = fmt.Sprintf("%s of connection %d", what, i)
 	}
