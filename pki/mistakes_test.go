@@ -223,6 +223,20 @@ var mistakes = []struct {
 		s.inter = s.root.intermediate(t, "Example Issuing 1", func(r *request) { r.PermittedDNSDomains = []string{"internal"} })
 		return s.server(s.inter.leaf(t, "api.internal"))
 	}},
+	{"anchor limited to names, critically", code.NameConstraints, -1, func(t *testing.T, s standing) Question {
+		s.root = root(t, "Example Root", func(r *request) {
+			r.PermittedDNSDomains, r.PermittedDNSDomainsCritical = []string{"internal"}, true
+		})
+		s.inter = s.root.intermediate(t, "Example Issuing 1")
+		return s.server(s.inter.leaf(t, "api.internal"))
+	}},
+	{"anchor said to be signed with MD5", code.AlteredAnchor, -1, func(t *testing.T, s standing) Question {
+		s.root = root(t, "Example Root", withKey(rsaKey(2048, 0)), edited(func(b *tbs) {
+			b.Algorithm = asn1.RawValue{FullBytes: []byte("\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x04\x05\x00")}
+		}))
+		s.inter = s.root.intermediate(t, "Example Issuing 1")
+		return s.server(s.inter.leaf(t, "api.internal"))
+	}},
 	{"signature damaged", code.BadSignature, 0, func(t *testing.T, s standing) Question {
 		return s.server(s.inter.leaf(t, "api.internal", func(r *request) { r.signer = p256(); r.edit = func(*tbs) {} }))
 	}},
