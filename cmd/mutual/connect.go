@@ -100,7 +100,7 @@ func (a *app) connect(s *connectFlags) error {
 	if s.dryRun {
 		a.lines([2]string{"would listen on", cfg.Listen.String()}, [2]string{"and reach", cfg.Name + " at " + cfg.To.String()},
 			[2]string{"proven by", trust}, [2]string{"shown to it", until(live)})
-		return nil
+		return a.happened(describe(cfg, cfg.Name, live, nil))
 	}
 	common, keylog, err := s.common(log)
 	if err != nil {
@@ -131,7 +131,7 @@ func (a *app) connect(s *connectFlags) error {
 	}
 	a.lines([2]string{"listening on", g.Addr().String()}, [2]string{"reaching", cfg.Name + " at " + cfg.To.String()},
 		[2]string{"proven by", trust}, [2]string{"shown to it", shown}, healthLine(g))
-	return a.runGateway(g, live, log, hangup)
+	return a.runGateway(g, live, log, hangup, describe(cfg, cfg.Name, live, g))
 }
 
 func now() time.Time { return time.Now() }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/fips140"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -140,12 +141,15 @@ func open(f credential.Files, wrap func(mtls.Verifier) mtls.Verifier) (*credenti
 // runGateway carries traffic until a signal: the first begins to drain, the
 // second cuts. The files are looked at as long as anything stands: who is trusted
 // no more is not to outlive that in a drain.
-func (a *app) runGateway(g *gateway.Gateway, live *credential.Live, log *slog.Logger, hangup <-chan os.Signal) error {
+func (a *app) runGateway(g *gateway.Gateway, live *credential.Live, log *slog.Logger, hangup <-chan os.Signal, ready happening) error {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	signals, now := make(chan os.Signal, 4), make(chan struct{})
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
+	if err := a.happened(ready); err != nil { // not before a signal means a drain
+		return fail(exitFailed, err)
+	}
 	go func() {
 		s := <-signals
 		log.Info("stopping on " + s.String() + "; once more cuts what still stands")
@@ -159,7 +163,43 @@ func (a *app) runGateway(g *gateway.Gateway, live *credential.Live, log *slog.Lo
 	if err := g.Run(ctx, now); err != nil {
 		return fail(exitFailed, err)
 	}
-	return nil
+	return a.happened(happening{Event: "stopped"})
+}
+
+// happening is a line of --json: what a gateway would do, does, and has ended.
+type happening struct {
+	Event    string   `json:"event"` // planned, ready, stopped
+	Name     string   `json:"name,omitempty"`
+	Listen   []string `json:"listen,omitempty"`
+	To       string   `json:"to,omitempty"`
+	Health   []string `json:"health,omitempty"`
+	Names    []string `json:"names,omitempty"` // of our certificate
+	NotAfter string   `json:"not_after,omitempty"`
+}
+
+// describe is the happening of a gateway; g is nil where it is only planned.
+func describe(cfg gateway.Config, name string, live *credential.Live, g *gateway.Gateway) happening {
+	h := happening{Event: "planned", Name: name, Listen: []string{cfg.Listen.String()}, To: cfg.To.String()}
+	if g != nil {
+		h.Event, h.Listen = "ready", []string{g.Addr().String()}
+		if at, ok := g.HealthAddr(); ok {
+			h.Health = []string{at.String()}
+		}
+	}
+	if leaf := live.Leaf(); leaf != nil {
+		h.Names, h.NotAfter = leaf.Names(), leaf.NotAfter().UTC().Format(time.RFC3339)
+	}
+	return h
+}
+
+// happened prints one line, with --json alone.
+func (a *app) happened(h happening) error {
+	if !a.json {
+		return nil
+	}
+	e := json.NewEncoder(a.out)
+	e.SetEscapeHTML(false)
+	return e.Encode(h)
 }
 
 // lines prints what a gateway is about to do, aligned, to standard error.

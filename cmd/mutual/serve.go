@@ -133,7 +133,7 @@ func (a *app) serve(name string, s *serveFlags) error {
 	if s.dryRun {
 		a.lines([2]string{"would serve", name + " on " + cfg.Listen.String()}, [2]string{"carried to", cfg.To.String()},
 			[2]string{"certificate", until(live)}, [2]string{"callers", callers})
-		return nil
+		return a.happened(describe(cfg, name, live, nil))
 	}
 	common, keylog, err := s.common(log)
 	if err != nil {
@@ -160,7 +160,7 @@ func (a *app) serve(name string, s *serveFlags) error {
 	}
 	a.lines([2]string{"serving", name + " on " + g.Addr().String()}, [2]string{"carried to", cfg.To.String()},
 		[2]string{"certificate", until(live)}, [2]string{"callers", callers}, healthLine(g))
-	return a.runGateway(g, live, log, hangup)
+	return a.runGateway(g, live, log, hangup, describe(cfg, name, live, g))
 }
 
 func allowed(rules []string) string {

@@ -194,7 +194,7 @@ type entry struct {
 	Code, ID, Step, Rule, Expected, Found, Mend, Alert string
 	Sent                                               *bool
 	Link                                               *int
-	Peer                                               any
+	Peer                                               json.RawMessage
 }
 
 // awaitLog waits for a log line with the code.

@@ -1,0 +1,114 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/mutual-tls/mutual/internal/mint"
+)
+
+// With --json standard output is a line for what goes on, and nothing else.
+func TestAGatewaySaysInJSONWhatGoesOn(t *testing.T) {
+	w := newWorld(t)
+	args := []string{"serve", "orders", "--to", w.service("tcp", echo), "--listen", "127.0.0.1:0", "--health", "127.0.0.1:0", "--allow", "web", "--json",
+		"--cert", w.file("orders.crt"), "--key", w.file("orders.key"), "--client-ca", w.file("ca.crt")}
+	type line struct {
+		Event, Name, To string
+		NotAfter        string `json:"not_after"`
+		Listen, Health  []string
+		Names           []string
+	}
+	read := func(out string) (lines []line) {
+		for s := range strings.Lines(out) {
+			var l line
+			if err := json.Unmarshal([]byte(s), &l); err != nil {
+				t.Fatalf("no JSON: %q", s)
+			}
+			lines = append(lines, l)
+		}
+		return lines
+	}
+	plan := exec.Command(binary, append(args, "--dry-run")...)
+	out, err := plan.Output()
+	if l := read(string(out)); err != nil || len(l) != 1 || l[0].Event != "planned" || l[0].Listen[0] != "127.0.0.1:0" {
+		t.Errorf("the plan is %s, %v", out, err)
+	}
+	cmd := exec.Command(binary, args...)
+	r, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	late := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+	t.Cleanup(func() { late.Stop(); _ = cmd.Process.Kill() })
+	d := json.NewDecoder(r)
+	var ready line
+	if err := d.Decode(&ready); err != nil {
+		t.Fatal(err)
+	}
+	if ready.Event != "ready" || ready.Name != "orders" || ready.To != args[3] || len(ready.Names) == 0 {
+		t.Errorf("ready: %+v", ready)
+	}
+	if _, err := time.Parse(time.RFC3339, ready.NotAfter); err != nil {
+		t.Error(err)
+	}
+	for _, at := range [][]string{ready.Listen, ready.Health} {
+		if len(at) != 1 {
+			t.Fatalf("ready: %+v", ready)
+		}
+		_ = dial(t, at[0]).Close()
+	}
+	_ = cmd.Process.Signal(syscall.SIGTERM)
+	var rest bytes.Buffer
+	_, _ = rest.ReadFrom(d.Buffered())
+	_, _ = rest.ReadFrom(r)
+	if l := read(strings.TrimLeft(rest.String(), "\n")); len(l) != 1 || l[0].Event != "stopped" {
+		t.Errorf("at the end it said %q", rest.String())
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// What scripts read in the log of a refusal.
+func TestARefusalInTheLogHasItsFields(t *testing.T) {
+	w := newWorld(t)
+	w.leaf("ops", w.issuing.Leaf("ops", mint.URIs("spiffe://prod.example/ops")))
+	w.leaf("old", w.issuing.Leaf("web", mint.Lifetime(-time.Minute)))
+	s := w.mutual(w.service("tcp", echo))
+	for base, c := range map[string]struct {
+		code   string
+		fields []string
+	}{
+		"ops": {"M0401", []string{"time", "level", "msg", "code", "id", "peer", "step", "rule", "mend", "alert", "sent"}},
+		"old": {"M0101", []string{"time", "level", "msg", "code", "id", "peer", "step", "link", "expected", "found", "mend", "alert", "sent"}},
+	} {
+		_ = ask(dial(t, w.connect(s.address, base).address), "hello")
+		e := s.awaitLog(t, c.code)
+		var peer struct{ Name, SPIFFE, Serial string }
+		if err := json.Unmarshal(e.Peer, &peer); err != nil || peer.Name == "" || peer.Serial == "" || (peer.SPIFFE == "spiffe://prod.example/ops") != (base == "ops") {
+			t.Errorf("%s: the peer is %s, %v", base, e.Peer, err)
+		}
+		for line := range strings.Lines(s.Output()) {
+			if !strings.Contains(line, `"code":"`+c.code) {
+				continue
+			}
+			var fields map[string]any
+			if err := json.Unmarshal([]byte(line), &fields); err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range c.fields {
+				if _, ok := fields[f]; !ok {
+					t.Errorf("%s: the log line has no %s: %s", base, f, line)
+				}
+			}
+		}
+	}
+}
