@@ -142,6 +142,19 @@ func Open(domain, name string, o Options) (*Agent, error) {
 	return nil, fmt.Errorf("%s has identities in %d trust domains (%s): say which is meant", identity.Quote(name), len(known), list(known))
 }
 
+// Find opens the identity that a line was used for here before, and makes nothing.
+func Find(l *join.Line, o Options) (*Agent, bool) {
+	if o.settle() != nil {
+		return nil, false
+	}
+	h, ok := find(filepath.Join(o.Data, "id"), l)
+	if !ok {
+		return nil, false
+	}
+	a, err := open(h, o)
+	return a, err == nil
+}
+
 func list(names []string) string {
 	s := ""
 	for i, n := range names {
@@ -322,7 +335,8 @@ func (a *Agent) Addresses(ctx context.Context, service string) ([]string, error)
 	case errors.As(err, &p) && p.Code == string(code.ServiceUnknown):
 		return nil, err
 	case len(known) > 0:
-		a.options.Log.Warn(fmt.Sprintf("the authority can't say where %s is now; trying where it was: %v", service, err))
+		reason, k, mend := words(err)
+		a.options.Log.Warn(fmt.Sprintf("the authority can't say where %s is now; trying where it was: %s", service, reason), "code", k, "mend", mend)
 		return known, nil
 	}
 	return nil, err

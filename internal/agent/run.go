@@ -191,7 +191,21 @@ func (a *Agent) complain(err error) {
 	if left <= 0 {
 		when = fmt.Sprintf("ended %v ago", -left)
 	}
-	log(fmt.Sprintf("the certificate of %s could not be renewed; it %s: %v", a.Name(), when, err), "code", k, "mend", mend)
+	reason, _, _ := words(err)
+	log(fmt.Sprintf("the certificate of %s could not be renewed; it %s: %s", a.Name(), when, reason), "code", k, "mend", mend)
+}
+
+// words are the reason of an error without its mend, its code and the mend: a
+// sentence in a log has one of each.
+func words(err error) (reason, k, mend string) {
+	var p *api.Problem
+	if errors.As(err, &p) {
+		return p.Detail, p.Code, p.Mend
+	}
+	if r, ok := mtls.RefusalOf(err); ok {
+		return r.Reason, r.Code, r.Mend
+	}
+	return err.Error(), string(code.AuthorityDown), ""
 }
 
 // standingOf is what a refusal says of the identity, "" for nothing.
@@ -267,7 +281,8 @@ func (a *Agent) follow(ctx context.Context) {
 				return
 			}
 			if pause.first() {
-				a.options.Log.Warn(fmt.Sprintf("nothing is heard of the authority of %s: %v", a.Domain(), r.err), "code", string(code.AuthorityDown))
+				reason, k, mend := words(r.err)
+				a.options.Log.Warn(fmt.Sprintf("nothing new is heard of the authority of %s: %s", a.Domain(), reason), "code", k, "mend", mend)
 			}
 			a.stand(standingOf(r.err))
 			revision = ""
@@ -340,7 +355,8 @@ func (a *Agent) keepRegistered(ctx context.Context) {
 				told, when, pause = now, time.Now(), noPause()
 			} else if ctx.Err() == nil {
 				if pause.first() {
-					a.options.Log.Warn(fmt.Sprintf("the authority could not be told where %s is: %v", a.Name(), err), "code", string(code.AuthorityDown))
+					reason, k, mend := words(err)
+					a.options.Log.Warn(fmt.Sprintf("the authority could not be told where %s is: %s", a.Name(), reason), "code", k, "mend", mend)
 				}
 				pause.longer(30 * time.Second)
 			}

@@ -25,8 +25,7 @@ var floors = [][]string{
 	{"internal/demo", "internal/e2e", "internal/interop"},
 	{"internal/explain", "internal/gateway", "internal/credential"},
 	{""}, // the module's root: the product as a library
-	{"internal/agent"},
-	{"internal/ca/server"},
+	{"internal/agent", "internal/ca/server", "internal/host"},
 	{"internal/ca"},
 	{"internal/ca/store", "internal/ca/signing"},
 	{"internal/api/client"},

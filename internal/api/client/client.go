@@ -191,7 +191,11 @@ func unreached(err error) error {
 	if errors.As(err, &u) {
 		err = u.Err
 	}
-	p = api.NewProblem(0, code.AuthorityDown, "the authority can't be reached: "+identity.Printable(err.Error()))
+	why := err.Error()
+	if r, ok := mtls.RefusalOf(err); ok {
+		why = r.Reason
+	}
+	p = api.NewProblem(0, code.AuthorityDown, "the authority can't be reached: "+identity.Printable(why))
 	return &away{p, err}
 }
 
