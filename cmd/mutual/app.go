@@ -28,10 +28,9 @@ func (a *app) root() *cobra.Command {
 		Long: `mutual puts mutual TLS between services: both ends are proven, and every
 refusal says why.
 
-  mutual serve orders --to 127.0.0.1:8080 --allow web \
-         --cert orders.crt --key orders.key --client-ca ca.crt
-  mutual connect --to orders.example:8443 --listen 127.0.0.1:9000 \
-         --cert web.crt --key web.key --server-ca ca.crt
+  A$ mutual serve orders --to 127.0.0.1:8080 --allow web     prints a join line for web
+  B$ mutual connect '<join line>' --listen 127.0.0.1:9000
+
   mutual explain orders.example:8443     what a handshake says, in words
   mutual demo                            the whole story on one machine`,
 		SilenceErrors:              true,
@@ -55,7 +54,7 @@ refusal says why.
 	f.StringVar(&a.log, "log", "text", "how to log to standard error: text or json")
 	oneOf(c, "log", "text", "json")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "log connections that go well, too")
-	f.StringVar(&a.data, "data", "", "folder for identities and the authority; PEM files need none")
+	f.StringVar(&a.data, "data", "", "folder of the authority and of identities (default: /var/lib/mutual for root, else $XDG_STATE_HOME/mutual)")
 	c.PersistentPreRunE = func(*cobra.Command, []string) error {
 		if a.log != "text" && a.log != "json" {
 			return usage("--log is %q; it can be text or json", a.log)
@@ -73,7 +72,7 @@ refusal says why.
 // commands are all of them, in the order that help shows.
 func (a *app) commands() []*cobra.Command {
 	cobra.EnableCommandSorting = false
-	return []*cobra.Command{a.serveCommand(), a.connectCommand(), a.explainCommand(), a.inspectCommand(), a.verifyCommand(), a.demoCommand(), a.completionCommand(), a.versionCommand()}
+	return []*cobra.Command{a.serveCommand(), a.connectCommand(), a.caCommand(), a.tokenCommand(), a.issueCommand(), a.listCommand(), a.revokeCommand(), a.explainCommand(), a.inspectCommand(), a.verifyCommand(), a.demoCommand(), a.completionCommand(), a.versionCommand()}
 }
 
 // complain tells a failure in one sentence.

@@ -1,14 +1,22 @@
 package main
 
 import (
+	"context"
 	"net"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/mutual-tls/mutual/identity"
+	"github.com/mutual-tls/mutual/internal/agent"
+	"github.com/mutual-tls/mutual/internal/clock"
 	"github.com/mutual-tls/mutual/internal/credential"
 	"github.com/mutual-tls/mutual/internal/gateway"
+	"github.com/mutual-tls/mutual/internal/join"
 	"github.com/mutual-tls/mutual/mtls"
 )
 
@@ -22,52 +30,72 @@ type connectFlags struct {
 func (a *app) connectCommand() *cobra.Command {
 	var s connectFlags
 	c := &cobra.Command{
-		Use:   "connect --to HOST:PORT --listen ADDR --cert FILE --key FILE --server-ca FILE",
+		Use:   "connect JOIN --listen ADDR",
 		Short: "Take plain connections in, and carry them over mutual TLS",
-		Long: `connect takes plain connections in and carries each over mutual TLS to a server,
-which must prove its name by an authority in --server-ca (without it: one that
-this system trusts). Where the server refuses us, or can't prove itself, the plain
-side sees its connection break, and the log says why.
+		Long: `connect takes plain connections in and carries each over mutual TLS to a service,
+which must prove its name. JOIN is a join line, as 'mutual serve' and 'mutual token'
+print it, or - to read it from standard input: it says who we become, and what we
+reach. It is used once; later the same command finds the identity on disk.
 
-The files are read again when they change: certificate and key both, or neither.`,
-		Example: `  mutual connect --to orders.example:8443 --listen 127.0.0.1:9000 \
+With --to and PEM files no authority is asked: the server must prove its name by an
+authority in --server-ca (without it: one that this system trusts). The files are
+read again when they change: certificate and key both, or neither.
+
+Where the server refuses us, or can't prove itself, the plain side sees its
+connection break, and the log says why.`,
+		Example: `  mutual connect 'mutual+join:1/web/orders/…' --listen 127.0.0.1:9000
+  mutual connect --join-file web.join --listen 127.0.0.1:9000
+  mutual connect --to orders.example:8443 --listen 127.0.0.1:9000 \
          --cert web.crt --key web.key --server-ca ca.crt
   mutual connect --to 10.0.0.7:8443 --server-name orders --listen unix:/run/orders.sock \
          --cert web.crt --key web.key --server-ca ca.crt`,
-		Args: cobra.ArbitraryArgs,
-		RunE: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return needsAuthority("a join line")
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			line := ""
+			if len(args) == 1 {
+				line = args[0]
 			}
-			return a.connect(&s)
+			return a.connect(c.Context(), line, &s)
 		},
 	}
 	f := c.Flags()
 	f.SortFlags = false
+	s.register(c, "")
+	f.StringVar(&s.service, "service", "", "another service to reach than the one that the line names")
+	f.StringVar(&s.joinFile, "join-file", "", "file with the join line; - is standard input")
 	f.StringVar(&s.to, "to", "", "the server: HOST:PORT")
 	f.StringVar(&s.serverName, "server-name", "", "the name that it must prove (default: the host of --to)")
 	f.StringVar(&s.cert, "cert", "", "our certificate, and its intermediates behind it (PEM)")
 	f.StringVar(&s.key, "key", "", "its private key (PEM)")
 	f.StringVar(&s.ca, "server-ca", "", "the authorities of the server (PEM; default: the system's)")
-	s.register(c, "")
-	f.StringVar(&s.service, "service", "", "the service to reach by name (needs an authority)")
-	f.StringVar(&s.joinFile, "join-file", "", "file with a join line (needs an authority)")
 	return c
 }
 
-func (a *app) connect(s *connectFlags) error {
+func (a *app) connect(ctx context.Context, line string, s *connectFlags) error {
+	pem := s.to != "" || s.cert != "" || s.key != "" || s.ca != "" || s.serverName != ""
+	joining := line != "" || s.joinFile != ""
 	switch {
-	case s.service != "":
-		return needsAuthority("--service")
-	case s.joinFile != "":
-		return needsAuthority("--join-file")
-	case s.to == "":
-		return usage("connect needs --to: the server to reach, as in --to orders.example:8443")
 	case s.listen == "":
 		return usage("connect needs --listen: where plain connections come in, as in --listen 127.0.0.1:9000")
+	case joining && pem:
+		return usage("a join line does without --to, --server-name and PEM files; give one or the other")
+	case line != "" && s.joinFile != "":
+		return usage("the join line is given twice: as an argument and as --join-file")
+	case joining:
+		return a.connectJoined(ctx, line, s)
+	case s.service != "":
+		return usage("--service goes with a join line: give it as an argument, or with --join-file")
+	case s.lifetime != 0:
+		return usage("--lifetime is what an authority is asked for, and goes with a join line")
+	case s.to == "":
+		return usage("connect needs a join line, or --to: the server to reach, as in --to orders.example:8443")
 	case (s.cert == "") != (s.key == ""):
 		return usage("a certificate and its key come together: give both --cert and --key, or neither")
 	}
+	return a.connectPEM(s)
+}
+
+func (a *app) connectPEM(s *connectFlags) error {
 	log := a.logger()
 	hangup := hangups()
 	cfg, err := s.check(s.serverName, log)
@@ -99,8 +127,8 @@ func (a *app) connect(s *connectFlags) error {
 	}
 	if s.dryRun {
 		a.lines([2]string{"would listen on", cfg.Listen.String()}, [2]string{"and reach", cfg.Name + " at " + cfg.To.String()},
-			[2]string{"proven by", trust}, [2]string{"shown to it", until(live)})
-		return a.happened(describe(cfg, cfg.Name, live, nil))
+			[2]string{"proven by", trust}, [2]string{"shown to it", until(live.Leaf())})
+		return a.happened(describe(cfg, cfg.Name, live.Leaf(), nil))
 	}
 	common, keylog, err := s.common(log)
 	if err != nil {
@@ -121,17 +149,102 @@ func (a *app) connect(s *connectFlags) error {
 		return fail(exitFailed, err)
 	}
 	cfg.Ready = func() error { return live.Valid(now()) }
-	g, err := gateway.Connect(cfg, client, cfg.Name)
+	g, err := gateway.Connect(cfg, gateway.At(cfg.To, client, cfg.Name))
 	if err != nil {
 		return fail(exitFailed, err)
 	}
-	shown := until(live)
+	shown := until(live.Leaf())
 	if shown == "" {
 		shown = "nothing"
 	}
 	a.lines([2]string{"listening on", g.Addr().String()}, [2]string{"reaching", cfg.Name + " at " + cfg.To.String()},
 		[2]string{"proven by", trust}, [2]string{"shown to it", shown}, healthLine(g))
-	return a.runGateway(g, live, log, hangup, describe(cfg, cfg.Name, live, g))
+	return a.runGateway(g, log, running{keep: watching(g, live, log, hangup), ready: describe(cfg, cfg.Name, live.Leaf(), g)})
 }
 
-func now() time.Time { return time.Now() }
+// connectJoined reaches a service by its name, as whom the line makes.
+func (a *app) connectJoined(ctx context.Context, line string, s *connectFlags) error {
+	if err := s.checkLifetime(); err != nil {
+		return err
+	}
+	log := a.logger()
+	s.to = "127.0.0.1:1" // not used: the authority knows where
+	cfg, err := s.check("", log)
+	if err != nil {
+		return err
+	}
+	l, err := readLine(line, s.joinFile)
+	if err != nil {
+		return err
+	}
+	service := l.Service
+	if s.service != "" {
+		if service, err = identity.CleanDNS(s.service); err != nil {
+			return usage("--service: %w", err)
+		}
+	}
+	if service == "" {
+		return usage("the join line names no service to reach: give --service NAME")
+	}
+	cfg.Name = service
+	options, err := a.agentOptions(&s.gatewayFlags, log)
+	if err != nil {
+		return err
+	}
+	if s.dryRun {
+		return a.dryConnect(l, service, cfg, options)
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	common, keylog, err := s.common(log)
+	if err != nil {
+		return err
+	}
+	if keylog != nil {
+		defer keylog.Close()
+	}
+	id, err := a.joined(ctx, l, options)
+	if err != nil {
+		return err
+	}
+	client, err := mtls.NewClient(mtls.ClientConfig{Identity: id.Identity(), Servers: id.Server(), ALPN: s.alpn, Common: common})
+	if err != nil {
+		return fail(exitFailed, err)
+	}
+	cfg.Ready = id.Valid
+	g, err := gateway.Connect(cfg, gateway.Target{Name: service, Where: service, Recheck: client.Recheck,
+		Reach: func(ctx context.Context) (*mtls.Conn, error) { return id.Reach(ctx, client, service) }})
+	if err != nil {
+		return fail(exitFailed, err)
+	}
+	where := "not known yet"
+	asking, cancel := context.WithTimeout(ctx, 5*time.Second)
+	if addresses, err := id.Addresses(asking, service); err == nil && len(addresses) > 0 {
+		where = "at " + strings.Join(addresses, ", ")
+	} else if err != nil {
+		log.Warn("it is not known yet where " + service + " is: " + err.Error())
+	}
+	cancel()
+	a.lines([2]string{"listening on", g.Addr().String()}, [2]string{"reaching", service + ", " + where},
+		[2]string{"proven by", "the authority of " + id.Domain()}, [2]string{"shown to it", until(id.Leaf())}, healthLine(g))
+	stop()
+	ready := describe(cfg, service, id.Leaf(), g)
+	ready.To, ready.Domain = "", id.Domain()
+	return a.runGateway(g, log, running{keep: keeping(g, id, nil), ready: ready})
+}
+
+// dryConnect says what would be made and asked, and makes nothing.
+func (a *app) dryConnect(l *join.Line, service string, cfg gateway.Config, o agent.Options) error {
+	own := "would be asked for at " + strings.Join(l.Authority, ", ") + " with the line's token, and kept in " + o.Data
+	id, ok := agent.Find(l, o)
+	if ok {
+		own = "is in " + id.Folder() + ": " + until(id.Leaf())
+	}
+	a.lines([2]string{"would listen on", cfg.Listen.String()}, [2]string{"and reach", service}, [2]string{"as", l.Name},
+		[2]string{"certificate", own})
+	planned := describe(cfg, service, leafOf(id), nil)
+	planned.To = ""
+	return a.happened(planned)
+}
+
+func now() time.Time { return clock.Now() }

@@ -20,6 +20,7 @@ import (
 	"github.com/mutual-tls/mutual/internal/gateway"
 	"github.com/mutual-tls/mutual/keystore"
 	"github.com/mutual-tls/mutual/mtls"
+	"github.com/mutual-tls/mutual/pki"
 )
 
 // gatewayFlags are what serve and connect both take.
@@ -33,6 +34,7 @@ type gatewayFlags struct {
 	drain, idle      time.Duration
 	handshake, grace time.Duration
 	connections      int
+	lifetime         time.Duration // of certificates that an authority makes
 }
 
 func (g *gatewayFlags) register(c *cobra.Command, listen string) {
@@ -45,6 +47,7 @@ func (g *gatewayFlags) register(c *cobra.Command, listen string) {
 	f.DurationVar(&g.idle, "idle-timeout", 0, "how long a connection may stand still; 0 is for ever")
 	f.DurationVar(&g.grace, "grace", 30*time.Second, "from the end of a peer's certificate to the end of its connection")
 	f.IntVar(&g.connections, "max-connections", 0, "carry at most so many at once; the next ones wait")
+	f.DurationVar(&g.lifetime, "lifetime", 0, "how long our certificates are good for, with an authority (default 24h; 30s to 2160h)")
 	f.StringVar(&g.health, "health", "", "answer /healthz and /readyz at this address")
 	f.StringVar(&g.announce, "announce", "", "write where we listen to this file, as JSON, when ready")
 	f.StringVar(&g.keylog, "keylog", "", "write every connection's secrets to this file (debugging alone)")
@@ -101,7 +104,7 @@ func (g *gatewayFlags) common(log *slog.Logger) (mtls.Common, io.Closer, error) 
 	if g.grace == 0 {
 		limits.Grace = -1 // none
 	}
-	c := mtls.Common{Limits: &limits}
+	c := mtls.Common{Limits: &limits, Clock: now}
 	if g.keylog == "" {
 		return c, nil, nil
 	}
@@ -138,29 +141,50 @@ func open(f credential.Files, wrap func(mtls.Verifier) mtls.Verifier) (*credenti
 	return l, nil
 }
 
+// running is what goes on beside a gateway's traffic.
+type running struct {
+	// keep keeps identity and trust fresh as long as anything stands: who is
+	// trusted no more is not to outlive that in a drain.
+	keep func(context.Context)
+	// with, if not nil, says what stops with this process, "" for nothing.
+	with func() string
+	// ready is told when the gateway is.
+	ready happening
+}
+
 // runGateway carries traffic until a signal: the first begins to drain, the
-// second cuts. The files are looked at as long as anything stands: who is trusted
-// no more is not to outlive that in a drain.
-func (a *app) runGateway(g *gateway.Gateway, live *credential.Live, log *slog.Logger, hangup <-chan os.Signal, ready happening) error {
+// second cuts.
+func (a *app) runGateway(g *gateway.Gateway, log *slog.Logger, r running) error {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	signals, now := make(chan os.Signal, 4), make(chan struct{})
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
-	if err := a.happened(ready); err != nil { // not before a signal means a drain
+	if err := a.happened(r.ready); err != nil { // not before a signal means a drain
 		return fail(exitFailed, err)
 	}
 	go func() {
 		s := <-signals
 		log.Info("stopping on " + s.String() + "; once more cuts what still stands")
+		if r.with != nil {
+			if what := r.with(); what != "" {
+				log.Warn(what)
+			}
+		}
 		stop()
 		<-signals
 		close(now)
 	}()
-	watch, over := context.WithCancel(context.Background())
-	defer over()
-	go live.Watch(watch, time.Second, hangup, log, func() { g.Recheck(watch) })
-	if err := g.Run(ctx, now); err != nil {
+	keeping, over := context.WithCancel(context.Background())
+	kept := make(chan struct{})
+	go func() {
+		r.keep(keeping)
+		close(kept)
+	}()
+	err := g.Run(ctx, now)
+	over()
+	<-kept
+	if err != nil {
 		return fail(exitFailed, err)
 	}
 	return a.happened(happening{Event: "stopped"})
@@ -168,17 +192,20 @@ func (a *app) runGateway(g *gateway.Gateway, live *credential.Live, log *slog.Lo
 
 // happening is a line of --json: what a gateway would do, does, and has ended.
 type happening struct {
-	Event    string   `json:"event"` // planned, ready, stopped
-	Name     string   `json:"name,omitempty"`
-	Listen   []string `json:"listen,omitempty"`
-	To       string   `json:"to,omitempty"`
-	Health   []string `json:"health,omitempty"`
-	Names    []string `json:"names,omitempty"` // of our certificate
-	NotAfter string   `json:"not_after,omitempty"`
+	Event     string   `json:"event"` // planned, ready, stopped
+	Name      string   `json:"name,omitempty"`
+	Listen    []string `json:"listen,omitempty"`
+	To        string   `json:"to,omitempty"`
+	Health    []string `json:"health,omitempty"`
+	Authority []string `json:"authority,omitempty"`
+	Domain    string   `json:"domain,omitempty"`
+	Names     []string `json:"names,omitempty"` // of our certificate
+	NotAfter  string   `json:"not_after,omitempty"`
 }
 
-// describe is the happening of a gateway; g is nil where it is only planned.
-func describe(cfg gateway.Config, name string, live *credential.Live, g *gateway.Gateway) happening {
+// describe is the happening of a gateway; g is nil where it is only planned, leaf
+// where there is no certificate, or none yet.
+func describe(cfg gateway.Config, name string, leaf *pki.Certificate, g *gateway.Gateway) happening {
 	h := happening{Event: "planned", Name: name, Listen: []string{cfg.Listen.String()}, To: cfg.To.String()}
 	if g != nil {
 		h.Event, h.Listen = "ready", []string{g.Addr().String()}
@@ -186,7 +213,7 @@ func describe(cfg gateway.Config, name string, live *credential.Live, g *gateway
 			h.Health = []string{at.String()}
 		}
 	}
-	if leaf := live.Leaf(); leaf != nil {
+	if leaf != nil {
 		h.Names, h.NotAfter = leaf.Names(), leaf.NotAfter().UTC().Format(time.RFC3339)
 	}
 	return h
@@ -200,6 +227,13 @@ func (a *app) happened(h happening) error {
 	e := json.NewEncoder(a.out)
 	e.SetEscapeHTML(false)
 	return e.Encode(h)
+}
+
+// watching keeps what came from PEM files as the files say.
+func watching(g *gateway.Gateway, live *credential.Live, log *slog.Logger, hangup <-chan os.Signal) func(context.Context) {
+	return func(ctx context.Context) {
+		live.Watch(ctx, time.Second, hangup, log, func() { g.Recheck(ctx) })
+	}
 }
 
 // lines prints what a gateway is about to do, aligned, to standard error.
@@ -216,16 +250,15 @@ func (a *app) lines(pairs ...[2]string) {
 }
 
 // until is when a certificate ends, in words.
-func until(l *credential.Live) string {
-	leaf := l.Leaf()
+func until(leaf *pki.Certificate) string {
 	if leaf == nil {
 		return ""
 	}
-	left := time.Until(leaf.NotAfter()).Round(time.Minute)
-	if left < 0 {
-		return fmt.Sprintf("%s, EXPIRED at %s", names(leaf.Names()), leaf.NotAfter().UTC().Format(time.RFC3339))
+	end := leaf.NotAfter().UTC().Format(time.RFC3339)
+	if now().After(leaf.NotAfter()) {
+		return fmt.Sprintf("%s, EXPIRED at %s", names(leaf.Names()), end)
 	}
-	return fmt.Sprintf("%s, valid until %s", names(leaf.Names()), leaf.NotAfter().UTC().Format(time.RFC3339))
+	return fmt.Sprintf("%s, valid until %s", names(leaf.Names()), end)
 }
 
 func names(list []string) string {
@@ -237,9 +270,4 @@ func names(list []string) string {
 		clean = append(slices.Clone(clean[:4]), fmt.Sprintf("and %d more", len(list)-4))
 	}
 	return strings.Join(clean, ", ")
-}
-
-// needsAuthority is the answer to what the authority will bring.
-func needsAuthority(what string) error {
-	return usage("%s needs an authority, which this version does not have: give PEM files instead", what)
 }

@@ -3,52 +3,82 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"time"
 
+	"github.com/mutual-tls/mutual/internal/api"
 	"github.com/mutual-tls/mutual/mtls"
 )
 
+// Target is the server that a gateway reaches for its callers.
+type Target struct {
+	// Name is what the server has to prove to be, and Where is where it is, in
+	// words.
+	Name, Where string
+	// Reach connects to it; an error that is a *mtls.Refusal says why not.
+	Reach func(ctx context.Context) (*mtls.Conn, error)
+	// Recheck judges what stands again.
+	Recheck func(ctx context.Context)
+}
+
+// At is the Target at one address.
+func At(address Address, client *mtls.Client, serverName string) Target {
+	return Target{Name: serverName, Where: address.String(), Recheck: client.Recheck, Reach: func(ctx context.Context) (*mtls.Conn, error) {
+		transport, err := address.Dial(ctx)
+		if err != nil {
+			return nil, mtls.Unreachable(address.String(), err)
+		}
+		return client.Connect(ctx, transport, serverName)
+	}}
+}
+
 // Connect makes a gateway that takes plain connections in and carries each over
-// a protected one to the server at cfg.To, which must prove to be serverName. It
-// listens already when Connect returns.
-func Connect(cfg Config, client *mtls.Client, serverName string) (*Gateway, error) {
+// a protected one to the target. It listens already when Connect returns.
+func Connect(cfg Config, to Target) (*Gateway, error) {
 	g := newGateway(cfg, slog.LevelWarn)
 	l, err := g.open()
 	if err != nil {
 		return nil, err
 	}
-	g.listener, g.recheck = l, client.Recheck
-	g.session = func(ctx context.Context, c net.Conn) { g.outbound(ctx, c, client, serverName) }
+	g.listener, g.recheck = l, to.Recheck
+	g.session = func(ctx context.Context, c net.Conn) { g.outbound(ctx, c, to) }
 	return g, nil
 }
 
 // outbound never lets a refusal pass for an empty answer: where the server can't
 // be reached or proven, or refuses us, the plain side sees its connection break.
-func (g *Gateway) outbound(ctx context.Context, plain net.Conn, client *mtls.Client, serverName string) {
-	secure, err := g.reach(ctx, client, serverName)
+func (g *Gateway) outbound(ctx context.Context, plain net.Conn, to Target) {
+	secure, err := to.Reach(ctx)
 	if err == nil && plain.LocalAddr().Network() == "unix" {
 		err = admitted(ctx, secure)
 	}
 	if err != nil {
 		awaitUnread(plain)
 		reset(plain)
-		if r, ok := mtls.RefusalOf(err); ok && ctx.Err() == nil {
-			g.refusals.tell(g.cfg.To.String(), r)
+		if ctx.Err() == nil {
+			g.unreached(to, err)
 		}
 		return
 	}
-	g.cfg.Log.Debug("connection", "peer", serverName, "remote", secure.RemoteAddr().String())
-	g.carry(ctx, plain, secure, serverName)
+	g.cfg.Log.Debug("connection", "peer", to.Name, "remote", secure.RemoteAddr().String())
+	g.carry(ctx, plain, secure, to.Name)
 }
 
-func (g *Gateway) reach(ctx context.Context, client *mtls.Client, serverName string) (*mtls.Conn, error) {
-	transport, err := g.cfg.To.Dial(ctx)
-	if err != nil {
-		return nil, mtls.Unreachable(g.cfg.To.String(), err)
+func (g *Gateway) unreached(to Target, err error) {
+	if r, ok := mtls.RefusalOf(err); ok {
+		g.refusals.tell(to.Where, r)
+		return
 	}
-	return client.Connect(ctx, transport, serverName)
+	attrs := []any{"peer", to.Name}
+	var p *api.Problem
+	if errors.As(err, &p) {
+		attrs = append(attrs, "code", p.Code, "mend", p.Mend)
+	}
+	if g.refusals.admit(to.Where) {
+		g.cfg.Log.Warn(fmt.Sprintf("%s can't be reached: %v", to.Name, err), attrs...)
+	}
 }
 
 // admissionTime is how long a connection over a Unix socket waits for the server's

@@ -25,6 +25,9 @@ type Config struct {
 	Health *Address
 	// Announce is a file to write when all is ready; "" for none.
 	Announce string
+	// Authority and Join are announced too.
+	Authority []string
+	Join      map[string]string
 	// Drain is how long connections may take to end by themselves after a stop.
 	Drain time.Duration
 	// Idle is how long a connection may stand still; 0 is for ever.
@@ -83,6 +86,9 @@ func (g *Gateway) open() (net.Listener, error) {
 
 // Addr is where connections come in.
 func (g *Gateway) Addr() Address { return Of(g.listener.Addr()) }
+
+// NetAddr is Addr as the listener has it.
+func (g *Gateway) NetAddr() net.Addr { return g.listener.Addr() }
 
 // HealthAddr is where health is told; false for nowhere.
 func (g *Gateway) HealthAddr() (Address, bool) {

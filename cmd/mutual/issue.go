@@ -1,0 +1,115 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mutual-tls/mutual/identity"
+	"github.com/mutual-tls/mutual/internal/api"
+	"github.com/mutual-tls/mutual/pki"
+)
+
+func (a *app) issueCommand() *cobra.Command {
+	var out string
+	var names []string
+	var lifetime time.Duration
+	c := &cobra.Command{
+		Use:   "issue NAME --out DIR",
+		Short: "Make PEM files for software that brings its own TLS",
+		Long: `issue makes a key and a certificate, and writes them as PEM:
+  NAME.crt   the certificate and its intermediates
+  NAME.key   its private key
+  ca.crt     the roots, to verify others by
+Nothing renews them: issue again before they end, or use join lines.`,
+		Example: `  mutual issue db --names db.internal,10.0.0.9 --lifetime 720h --out /etc/postgresql/tls`,
+		Args:    exactly("the NAME to certify"),
+		RunE: func(c *cobra.Command, args []string) error {
+			r := &api.IssueRequest{Names: trimmed(names), Lifetime: int64(lifetime / time.Second)}
+			var err error
+			if r.Name, err = identity.CleanDNS(args[0]); err != nil {
+				return usage("the name to certify: %w", err)
+			}
+			if out == "" {
+				return usage("issue needs --out: the folder to write %s.crt, %s.key and ca.crt to", r.Name, r.Name)
+			}
+			return a.issue(c, r, out)
+		},
+	}
+	f := c.Flags()
+	f.SortFlags = false
+	f.StringVar(&out, "out", "", "folder to write the files to; it is made where it is missing")
+	f.StringSliceVar(&names, "names", nil, "more DNS names and IP addresses")
+	f.DurationVar(&lifetime, "lifetime", 0, "how long the certificate is good for (default 24h)")
+	return c
+}
+
+func (a *app) issue(c *cobra.Command, r *api.IssueRequest, out string) error {
+	admin, err := a.administer()
+	if err != nil {
+		return err
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return fail(exitFailed, err)
+	}
+	if r.CSR, err = x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key); err != nil {
+		return fail(exitFailed, err)
+	}
+	issued, err := admin.Issue(c.Context(), r)
+	if err != nil {
+		return a.ofAdmin(err)
+	}
+	leaf, err := pki.Parse(issued.Chain[0])
+	if err != nil {
+		return fail(exitFailed, err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return fail(exitFailed, err)
+	}
+	defer clear(der)
+	private := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	defer clear(private)
+	var anchors api.Anchors
+	if err := json.Unmarshal(issued.Statement.Signed, &anchors); err != nil {
+		return fail(exitFailed, fmt.Errorf("the authority's statement of anchors does not parse: %w", err))
+	}
+	if err := os.MkdirAll(out, 0o700); err != nil {
+		return fail(exitFailed, err)
+	}
+	for _, f := range []struct {
+		name string
+		b    []byte
+	}{{r.Name + ".key", private}, {r.Name + ".crt", pemChain(issued.Chain)}, {"ca.crt", pemChain(anchors.Roots)}} {
+		if err := writePEM(out, f.name, f.b); err != nil {
+			return fail(exitFailed, err)
+		}
+	}
+	if a.json {
+		return a.printJSON(map[string]any{
+			"name": r.Name, "serial": leaf.Serial(), "not_before": leaf.NotBefore(), "not_after": leaf.NotAfter(), "lineage": issued.Lineage,
+			"names": leaf.Names(), "certificate": filepath.Join(out, r.Name+".crt"), "key": filepath.Join(out, r.Name+".key"), "ca": filepath.Join(out, "ca.crt"),
+		})
+	}
+	fmt.Fprintf(a.err, "%s is certified until %s: %s, %s, %s\n", r.Name, leaf.NotAfter().UTC().Format(time.RFC3339),
+		filepath.Join(out, r.Name+".crt"), filepath.Join(out, r.Name+".key"), filepath.Join(out, "ca.crt"))
+	return nil
+}
+
+func pemChain(chain [][]byte) []byte {
+	var b []byte
+	for _, c := range chain {
+		b = append(b, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c})...)
+	}
+	return b
+}

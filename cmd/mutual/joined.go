@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/mutual-tls/mutual/internal/agent"
+	"github.com/mutual-tls/mutual/internal/code"
+	"github.com/mutual-tls/mutual/internal/gateway"
+	"github.com/mutual-tls/mutual/internal/host"
+	"github.com/mutual-tls/mutual/internal/join"
+	"github.com/mutual-tls/mutual/pki"
+)
+
+// What serve and connect do where an authority makes their certificates.
+
+const (
+	minLifetime = 30 * time.Second
+	maxLifetime = 90 * 24 * time.Hour
+)
+
+func (g *gatewayFlags) checkLifetime() error {
+	if g.lifetime != 0 && (g.lifetime < minLifetime || g.lifetime > maxLifetime) {
+		return usage("--lifetime is %v; it can be 30s to %v (90 days)", g.lifetime, maxLifetime)
+	}
+	return nil
+}
+
+func (a *app) agentOptions(g *gatewayFlags, log *slog.Logger) (agent.Options, error) {
+	data, err := a.dataFolder()
+	return agent.Options{Data: data, Lifetime: g.lifetime, Log: log, Clock: now}, err
+}
+
+// readLine reads a join line from the argument, from a file, or, for "-", from
+// standard input.
+func readLine(argument, file string) (*join.Line, error) {
+	text := argument
+	if file == "" && argument == "-" {
+		file = "-"
+	}
+	if file != "" {
+		from := os.Stdin
+		if file != "-" {
+			f, err := os.Open(file)
+			if err != nil {
+				return nil, fail(exitFailed, fmt.Errorf("the join line can't be read: %w", err))
+			}
+			defer f.Close()
+			from = f
+		}
+		b, err := io.ReadAll(io.LimitReader(from, 1<<16))
+		if err != nil {
+			return nil, fail(exitFailed, fmt.Errorf("the join line can't be read: %w", err))
+		}
+		text = string(b)
+		clear(b)
+	}
+	l, err := join.Parse(text)
+	if err != nil {
+		return nil, usage("the join line can't be used: %w (%s)", err, code.JoinLineDamaged)
+	}
+	return l, nil
+}
+
+// startTime is how long joining may take; a renewal at a start is not waited for
+// any longer either.
+const startTime = 30 * time.Second
+
+// joined makes or finds the identity of a line.
+func (a *app) joined(ctx context.Context, l *join.Line, o agent.Options) (*agent.Agent, error) {
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	id, err := agent.Join(ctx, l, o)
+	if err != nil {
+		return nil, ofAuthority(err)
+	}
+	a.freshen(ctx, id, o.Log)
+	return id, nil
+}
+
+// freshen renews an identity that slept past its end before it is used.
+func (a *app) freshen(ctx context.Context, id *agent.Agent, log *slog.Logger) {
+	if id.Valid() == nil {
+		return
+	}
+	if err := id.Renew(ctx); err != nil {
+		log.Warn(fmt.Sprintf("%v: %v", id.Valid(), err), "code", string(code.RenewalFailed))
+	}
+}
+
+// keeping keeps a joined gateway's identity fresh, judges what stands again when
+// trust changes, and, where this machine has the authority, sees that it is served.
+func keeping(g *gateway.Gateway, id *agent.Agent, hosted *host.Host) func(context.Context) {
+	return func(ctx context.Context) {
+		var all sync.WaitGroup
+		all.Go(func() { id.Run(ctx) })
+		all.Go(func() {
+			for {
+				changed := id.Changed()
+				select {
+				case <-ctx.Done():
+					return
+				case <-changed:
+					g.Recheck(ctx)
+				}
+			}
+		})
+		if hosted != nil {
+			all.Go(func() { hosted.Run(ctx) })
+		}
+		all.Wait()
+		_ = id.Close()
+	}
+}
+
+// stopsWith says that the authority stops with this process, where it does.
+func stopsWith(id *agent.Agent, hosted *host.Host) func() string {
+	return func() string {
+		if hosted == nil || !hosted.Hosting() {
+			return ""
+		}
+		return "the authority of " + id.Domain() + " stops with this process: certificates live to their ends, and `mutual ca`, or another `mutual serve` on this folder, serves it on"
+	}
+}
+
+// hostConfig is the authority of this machine, started where nobody serves it. Its
+// flags go to the child.
+func (a *app) hostConfig(f *caFlags, log *slog.Logger) (host.Config, error) {
+	data, err := a.dataFolder()
+	if err != nil {
+		return host.Config{}, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return host.Config{}, fail(exitFailed, err)
+	}
+	command := append([]string{self, "ca", "--data", data, "--log", a.log, "--until-stdin-ends"}, f.args()...)
+	return host.Config{Folder: filepath.Join(data, "ca"), Command: command, Stderr: a.err, Log: log}, nil
+}
+
+// leafOf is the certificate of an identity, nil for none.
+func leafOf(id *agent.Agent) *pki.Certificate {
+	if id == nil {
+		return nil
+	}
+	return id.Leaf()
+}
+
+// isMissing says that there is no such identity.
+func isMissing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
