@@ -69,6 +69,8 @@ func (w *world) leaf(base string, l *mint.Leaf) {
 type gate struct {
 	*peers.Process
 	address, health string
+	authority       []string
+	lines           map[string]string // join lines, by name
 }
 
 // start starts the program and waits until it has announced where it is.
@@ -80,11 +82,14 @@ func (w *world) start(args ...string) *gate {
 	for end := time.Now().Add(60 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		b, err := os.ReadFile(announce)
 		if err == nil {
-			var said struct{ Listen, Health []string }
+			var said struct {
+				Listen, Health, Authority []string
+				Join                      map[string]string
+			}
 			if err := json.Unmarshal(b, &said); err != nil || len(said.Listen) != 1 {
 				w.t.Fatalf("announced %q: %v", b, err)
 			}
-			g.address = said.Listen[0]
+			g.address, g.authority, g.lines = said.Listen[0], said.Authority, said.Join
 			if len(said.Health) > 0 {
 				g.health = said.Health[0]
 			}
