@@ -128,16 +128,16 @@ func TestKeysAreToldByKindAndNothingMore(t *testing.T) {
 		locked bool
 		secret []byte
 	}{
-		"PKCS #8 P-256":    {block("PRIVATE KEY", in8(p256)), "ECDSA P-256", "PKCS #8", false, p256.D.Bytes()},
-		"PKCS #8 DER":      {in8(p384), "ECDSA P-384", "PKCS #8", false, p384.D.Bytes()},
+		"PKCS #8 P-256":    {block("PRIVATE KEY", in8(p256)), "ECDSA P-256", "PKCS #8", false, must[[]byte](t)(p256.Bytes())},
+		"PKCS #8 DER":      {in8(p384), "ECDSA P-384", "PKCS #8", false, must[[]byte](t)(p384.Bytes())},
 		"PKCS #8 Ed25519":  {block("PRIVATE KEY", in8(ed)), "Ed25519", "PKCS #8", false, ed.Seed()},
 		"PKCS #8 RSA":      {block("PRIVATE KEY", in8(rsaKey)), "RSA 2048 bits", "PKCS #8", false, rsaKey.D.Bytes()},
 		"PKCS #8 PSS":      {pss.KeyPEM(), "RSA 2048 bits for RSASSA-PSS only", "PKCS #8", false, nil},
-		"SEC 1":            {block("EC PRIVATE KEY", must[[]byte](t)(x509.MarshalECPrivateKey(p256))), "ECDSA P-256", "SEC 1", false, p256.D.Bytes()},
-		"SEC 1 DER":        {must[[]byte](t)(x509.MarshalECPrivateKey(p256)), "ECDSA P-256", "SEC 1", false, p256.D.Bytes()},
+		"SEC 1":            {block("EC PRIVATE KEY", must[[]byte](t)(x509.MarshalECPrivateKey(p256))), "ECDSA P-256", "SEC 1", false, must[[]byte](t)(p256.Bytes())},
+		"SEC 1 DER":        {must[[]byte](t)(x509.MarshalECPrivateKey(p256)), "ECDSA P-256", "SEC 1", false, must[[]byte](t)(p256.Bytes())},
 		"PKCS #1":          {block("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rsaKey)), "RSA 2048 bits", "PKCS #1", false, rsaKey.D.Bytes()},
 		"PKCS #1 DER":      {x509.MarshalPKCS1PrivateKey(rsaKey), "RSA 2048 bits", "PKCS #1", false, rsaKey.D.Bytes()},
-		"too small":        {block("PRIVATE KEY", in8(p224)), "ECDSA P-224", "PKCS #8", false, p224.D.Bytes()},
+		"too small":        {block("PRIVATE KEY", in8(p224)), "ECDSA P-224", "PKCS #8", false, must[[]byte](t)(p224.Bytes())},
 		"not for signing":  {block("PRIVATE KEY", in8(x)), "X25519", "PKCS #8", false, x.Bytes()},
 		"encrypted":        {block("ENCRYPTED PRIVATE KEY", encrypted), "not known: the key is encrypted", "PKCS #8, encrypted", true, nil},
 		"encrypted DER":    {encrypted, "not known: the key is encrypted", "PKCS #8, encrypted", true, nil},
@@ -202,7 +202,7 @@ func TestInspectedFileDoesNotGiveAwayItsKey(t *testing.T) {
 	if decoded == nil || strings.Contains(written(t, th, "k"), string(b)) {
 		t.Error("the key is in what was written")
 	}
-	spki := must[[]byte](t)(x509.MarshalPKIXPublicKey(leaf.Key.(crypto.Signer).Public()))
+	spki := must[[]byte](t)(x509.MarshalPKIXPublicKey(leaf.Key.Public()))
 	if th.KeySHA256 != sum(spki) || th.SHA256 != th.KeySHA256 {
 		t.Errorf("the key's hash is %s, expected that of its public half", th.KeySHA256)
 	}

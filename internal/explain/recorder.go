@@ -34,7 +34,6 @@ type teller struct {
 	seen      map[[32]byte]bool // certificates that were told of
 	told      map[string]bool   // what is said once
 	suite     suite.ID
-	version   string
 	group     suite.GroupID
 	retried   bool
 	judged    *mtls.Verdict

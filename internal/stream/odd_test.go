@@ -22,11 +22,9 @@ type odd struct {
 	// before is the message before which it comes; 0: after the handshake.
 	before message.Type
 	put    func(*byHand)
-	// instead is whether the message is left out then.
-	instead bool
-	alert   alert.Alert // 0: it is taken, and what follows is understood
-	code    code.Code
-	says    string
+	alert  alert.Alert // 0: it is taken, and what follows is understood
+	code   code.Code
+	says   string
 }
 
 // times puts n records of a kind.

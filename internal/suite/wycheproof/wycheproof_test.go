@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
-	"slices"
 	"testing"
 
 	"github.com/c2sp/wycheproof"
@@ -40,8 +39,6 @@ type vector struct {
 	Seed, Ek, C, M          hexBytes // ML-KEM
 	K                       hexBytes
 }
-
-func (v vector) has(flag string) bool { return slices.Contains(v.Flags, flag) }
 
 // each calls f for every vector of a file, and fails on a file that has fewer than
 // it should: a test that reads nothing passes.
