@@ -39,6 +39,7 @@ type caFlags struct {
 	passphrase string // a file
 	advertise  []string
 	announce   string
+	health     string
 	child      bool
 }
 
@@ -125,6 +126,7 @@ mutual token, issue, list, revoke, ca status.`,
 	f.register(c, "listen")
 	c.Flags().StringSliceVar(&f.advertise, "advertise", nil, "addresses that others reach it at, HOST:PORT (default: where it listens)")
 	c.Flags().StringVar(&f.announce, "announce", "", "write where it listens to this file, as JSON, when ready")
+	c.Flags().StringVar(&f.health, "health", "", "answer /healthz and /readyz at this address")
 	c.Flags().BoolVar(&f.child, "until-stdin-ends", false, "")
 	_ = c.Flags().MarkHidden("until-stdin-ends")
 	c.AddCommand(a.caStatusCommand(), a.caAnnounceCommand())
@@ -166,6 +168,7 @@ func (a *app) ca(ctx context.Context, f *caFlags) error {
 		return err
 	}
 	log := a.logger()
+	hangups() // there is nothing to read again, and nothing to stop for
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if f.child {
@@ -221,12 +224,26 @@ func (a *app) ca(ctx context.Context, f *caFlags) error {
 		_ = port.Close()
 		return fail(exitFailed, err)
 	}
+	said := gateway.Announcement{Listen: []string{port.Addr().String()}, Authority: advertise}
+	if f.health != "" {
+		at, err := gateway.ParseAddress(f.health)
+		if err != nil {
+			return usage("--health: %w", err)
+		}
+		l, err := at.Listen("--health")
+		if err != nil {
+			return fail(exitFailed, err)
+		}
+		// It answers when the authority does: the port is served from here on.
+		defer gateway.ServeHealth(l, func() error { return ctx.Err() }).Close()
+		said.Health = []string{gateway.Of(l.Addr()).String()}
+	}
 	s, err := server.New(ctx, server.Config{Authority: authority, Listen: port, Admin: admin, Advertise: advertise, Log: log, Clock: clock.Now})
 	if err != nil {
 		return fail(exitFailed, err)
 	}
 	if f.announce != "" {
-		if err := (&gateway.Announcement{Authority: advertise}).Write(f.announce); err != nil {
+		if err := said.Write(f.announce); err != nil {
 			return fail(exitFailed, err)
 		}
 	}

@@ -194,6 +194,7 @@ func (a *app) connectJoined(ctx context.Context, line string, s *connectFlags) e
 	if s.dryRun {
 		return a.dryConnect(l, service, cfg, options)
 	}
+	hangups() // everything is followed as it changes: there is nothing to read again
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	common, keylog, err := s.common(log)

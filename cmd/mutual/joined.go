@@ -143,6 +143,9 @@ func (a *app) hostConfig(f *caFlags, log *slog.Logger) (host.Config, error) {
 		return host.Config{}, fail(exitFailed, err)
 	}
 	command := append([]string{self, "ca", "--data", data, "--log", a.log, "--until-stdin-ends"}, f.args()...)
+	if a.verbose {
+		command = append(command, "--verbose")
+	}
 	return host.Config{Folder: filepath.Join(data, "ca"), Command: command, Stderr: a.err, Log: log}, nil
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -236,6 +237,11 @@ func (a *app) serveJoined(ctx context.Context, name string, s *serveFlags) error
 	if cfg.Listen.Network == "unix" && len(s.advertise) == 0 {
 		return usage("--listen %s can't be told to callers: give --advertise HOST:PORT", cfg.Listen)
 	}
+	for _, at := range trimmed(s.advertise) {
+		if to, err := gateway.ParseAddress(at); err != nil || to.Network != "tcp" || strings.HasPrefix(at, ":") || strings.HasSuffix(at, ":0") {
+			return usage("--advertise %s does not tell callers where to go; write HOST:PORT", at)
+		}
+	}
 	if _, err := policyOf(s.allow, "example.internal"); err != nil {
 		return err // before anything is made
 	}
@@ -246,6 +252,7 @@ func (a *app) serveJoined(ctx context.Context, name string, s *serveFlags) error
 	if s.dryRun {
 		return a.dryServe(name, s, cfg, options)
 	}
+	hangups() // everything is followed as it changes: there is nothing to read again
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	common, keylog, err := s.common(log)
@@ -336,9 +343,16 @@ func (a *app) identityOf(ctx context.Context, name string, s *serveFlags, o agen
 	if err != nil {
 		return nil, nil, err
 	}
-	hosted, status, err := host.Start(ctx, config)
+	hosted := host.New(config)
+	status, err := hosted.Start(ctx)
 	if err != nil {
-		return nil, nil, fail(exitFailed, err)
+		// What is on disk serves until it ends, and the authority is tried again.
+		id, oerr := agent.Open("", name, o)
+		if oerr != nil || id.Valid() != nil || ctx.Err() != nil {
+			return nil, nil, fail(exitFailed, err)
+		}
+		o.Log.Error(fmt.Sprintf("%v; %s serves on with the certificate on disk, and the authority is tried again", err, name))
+		return id, hosted, nil
 	}
 	id, err := agent.Open(status.Domain, name, o)
 	if isMissing(err) {
@@ -385,6 +399,9 @@ func (a *app) inviting(ctx context.Context, name string, s *serveFlags, g *gatew
 		return nil
 	}
 	lines, err := a.joinLines(ctx, name, s, hosted.Admin())
+	if errors.Is(err, client.ErrNoAuthority) {
+		return nil // what is on disk serves on without it
+	}
 	if err != nil {
 		return a.ofAdmin(err)
 	}

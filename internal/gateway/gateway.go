@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -106,9 +105,7 @@ func (g *Gateway) Recheck(ctx context.Context) { g.recheck(ctx) }
 func (g *Gateway) Run(ctx context.Context, now <-chan struct{}) error {
 	defer g.cut()
 	if g.health != nil {
-		s := &http.Server{Handler: g.healthHandler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 8 << 10}
-		go func() { _ = s.Serve(g.health) }()
-		defer s.Close()
+		defer ServeHealth(g.health, g.ready).Close()
 	}
 	if g.cfg.Announce != "" {
 		if err := g.announce(); err != nil {

@@ -52,28 +52,30 @@ type child struct {
 // large RSA key is made in it.
 const startTime = 60 * time.Second
 
+// New is a Host that has started nothing.
+func New(c Config) *Host { return &Host{config: c, admin: client.NewAdmin(c.Folder)} }
+
 // Start answers when the folder's authority does, which is started where nobody
 // serves it.
-func Start(ctx context.Context, c Config) (*Host, *api.Status, error) {
-	h := &Host{config: c, admin: client.NewAdmin(c.Folder)}
+func (h *Host) Start(ctx context.Context) (*api.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	for {
 		status, err := h.admin.Status(ctx)
 		if err == nil {
-			return h, status, nil
+			return status, nil
 		}
 		if !errors.Is(err, client.ErrNoAuthority) && ctx.Err() == nil {
 			h.Stop()
-			return nil, nil, fmt.Errorf("the authority in %s does not answer: %w", c.Folder, err)
+			return nil, fmt.Errorf("the authority in %s does not answer: %w", h.config.Folder, err)
 		}
 		if err := h.see(); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		select {
 		case <-ctx.Done():
 			h.Stop()
-			return nil, nil, fmt.Errorf("the authority in %s did not start: %w", c.Folder, context.Cause(ctx))
+			return nil, fmt.Errorf("the authority in %s did not start: %w", h.config.Folder, context.Cause(ctx))
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
