@@ -160,3 +160,7 @@ func checkDNS(name string) error {
 	}
 	return nil
 }
+
+// ValidDNS is CleanDNS without the reasons: whether name is a DNS name. A
+// wildcard is none.
+func ValidDNS(name string) bool { return checkDNS(strings.TrimSuffix(name, ".")) == nil }

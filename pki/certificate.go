@@ -5,6 +5,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -54,7 +55,12 @@ type Certificate struct {
 	keyCode         code.Code // "" where usable
 	keyError        error
 	critical        string // the first critical extension that is not known
-	constrained     bool   // has name constraints
+	faults          []fault
+	alt             []generalName // every subject alternative name
+	constraints     *constraints  // nil for none
+	policies        *policies     // nil for none
+	hasAlt          bool
+	altCritical     bool
 	hasKeyUsage     bool
 	hasUsages       bool
 	usages          usages
@@ -148,10 +154,11 @@ func parse(raw []byte, sum [sha256.Size]byte) (*Certificate, error) {
 		issuer:     maphash.Bytes(seed, x.RawIssuer),
 		selfIssued: bytes.Equal(x.RawSubject, x.RawIssuer),
 	}
-	if err := c.readSignature(); err != nil {
+	var f fields
+	if err := c.readSignature(&f); err != nil {
 		return nil, err
 	}
-	if err := c.readExtensions(); err != nil {
+	if err := c.readExtensions(&f); err != nil {
 		return nil, err
 	}
 	for _, ip := range x.IPAddresses {
@@ -165,7 +172,18 @@ func parse(raw []byte, sum [sha256.Size]byte) (*Certificate, error) {
 		c.SPIFFE = c.URIs[0]
 	}
 	c.readKey()
+	c.readForm(&f)
 	return c, nil
+}
+
+// fields are parts of a certificate that are looked at once, when it is parsed.
+type fields struct {
+	times     [2]der.Tag // of notBefore and notAfter
+	uniqueIDs bool
+	// The known extensions by their number below; value is nil where there is none.
+	value      [64][]byte
+	critical   [64]bool
+	pathLength bool
 }
 
 func (c *Certificate) readKey() {
@@ -186,19 +204,25 @@ func (c *Certificate) readKey() {
 // readSignature takes out the signature and its algorithm, which stands in the
 // certificate twice: once signed, once not. RFC 5280, section 4.1.1.2, wants the
 // two to be equal; were they not, the unsigned one would rule.
-func (c *Certificate) readSignature() error {
+func (c *Certificate) readSignature(f *fields) error {
 	in := cryptobyte.String(c.Raw)
-	var whole, tbs, outer, inner cryptobyte.String
+	var whole, tbs, outer, inner, validity, ignored cryptobyte.String
 	ok := in.ReadASN1(&whole, der.SEQUENCE) && in.Empty() &&
 		whole.ReadASN1(&tbs, der.SEQUENCE) &&
 		whole.ReadASN1Element(&outer, der.SEQUENCE) &&
 		whole.ReadASN1BitStringAsBytes(&c.signature) && whole.Empty() &&
 		tbs.SkipOptionalASN1(der.Tag(0).ContextSpecific().Constructed()) &&
 		tbs.SkipASN1(der.INTEGER) &&
-		tbs.ReadASN1Element(&inner, der.SEQUENCE)
+		tbs.ReadASN1Element(&inner, der.SEQUENCE) &&
+		tbs.SkipASN1(der.SEQUENCE) && // issuer
+		tbs.ReadASN1(&validity, der.SEQUENCE) &&
+		validity.ReadAnyASN1(&ignored, &f.times[0]) &&
+		validity.ReadAnyASN1(&ignored, &f.times[1]) && validity.Empty() &&
+		tbs.SkipASN1(der.SEQUENCE) && tbs.SkipASN1(der.SEQUENCE) // subject, key
 	if !ok {
 		return errors.New("not a certificate: its outer structure is not well-formed DER")
 	}
+	f.uniqueIDs = tbs.PeekASN1Tag(der.Tag(1).ContextSpecific()) || tbs.PeekASN1Tag(der.Tag(2).ContextSpecific())
 	if !bytes.Equal(inner, outer) {
 		return errors.New("the certificate names one signature algorithm in its signed part and another outside")
 	}
@@ -209,43 +233,67 @@ func (c *Certificate) readSignature() error {
 
 // The extensions that are known, by the last arc of 2.5.29 (RFC 5280, section 4.2.1).
 const (
-	extSubjectKeyID    = 14
-	extKeyUsage        = 15
-	extSAN             = 17
-	extBasic           = 19
-	extNameConstraints = 30
-	extAuthorityKeyID  = 35
-	extUsages          = 37
+	extSubjectKeyID      = 14
+	extKeyUsage          = 15
+	extSAN               = 17
+	extBasic             = 19
+	extNameConstraints   = 30
+	extPolicies          = 32
+	extMappings          = 33
+	extAuthorityKeyID    = 35
+	extPolicyConstraints = 36
+	extUsages            = 37
+	extInhibitAny        = 54
+
+	extAuthorityInfo = 63 // 1.3.6.1.5.5.7.1.1, which must not be critical (section 4.2.2.1)
 )
 
-func (c *Certificate) readExtensions() error {
-	for _, e := range c.X509.Extensions {
-		arc := -1
-		if len(e.Id) == 4 && e.Id[0] == 2 && e.Id[1] == 5 && e.Id[2] == 29 {
-			arc = e.Id[3]
+var oidAuthorityInfo = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 1}
+
+// knownExtension is the number of an extension that is known here, -1 for others.
+func knownExtension(oid asn1.ObjectIdentifier) int {
+	if len(oid) == 4 && oid[0] == 2 && oid[1] == 5 && oid[2] == 29 {
+		switch oid[3] {
+		case extSubjectKeyID, extKeyUsage, extSAN, extBasic, extNameConstraints, extPolicies,
+			extMappings, extAuthorityKeyID, extPolicyConstraints, extUsages, extInhibitAny:
+			return oid[3]
 		}
-		switch arc {
-		case extSubjectKeyID, extBasic, extAuthorityKeyID:
-		case extKeyUsage:
-			c.hasKeyUsage = true
-		case extUsages:
-			c.hasUsages = true
-		case extNameConstraints:
-			c.constrained = true
-		case extSAN:
-			if len(c.X509.URIs) == 0 {
-				break
-			}
-			// As they are written: what net/url makes of them may differ, and
-			// a name is compared by its bytes.
-			uris, ok := readURIs(e.Value)
-			if !ok {
-				return errors.New("the certificate's subject alternative names are not well-formed DER")
-			}
-			c.URIs = uris
-		default:
+	}
+	return -1
+}
+
+func (c *Certificate) readExtensions(f *fields) error {
+	for i := range c.X509.Extensions {
+		e := &c.X509.Extensions[i]
+		arc := knownExtension(e.Id)
+		if arc < 0 {
 			if e.Critical && c.critical == "" {
 				c.critical = e.Id.String()
+			}
+			if !e.Id.Equal(oidAuthorityInfo) {
+				continue
+			}
+			arc = extAuthorityInfo
+		}
+		f.value[arc], f.critical[arc] = e.Value, e.Critical
+		if f.value[arc] == nil {
+			f.value[arc] = []byte{}
+		}
+	}
+	c.hasKeyUsage = f.value[extKeyUsage] != nil
+	c.hasUsages = f.value[extUsages] != nil
+	c.hasAlt, c.altCritical = f.value[extSAN] != nil, f.critical[extSAN]
+	f.pathLength = c.X509.BasicConstraintsValid && hasPathLength(f.value[extBasic])
+	if c.hasAlt {
+		var ok bool
+		// As they are written: what net/url makes of a URI may differ, and a name
+		// is compared by its bytes.
+		if c.alt, ok = readGeneralNames(f.value[extSAN]); !ok {
+			return errors.New("the certificate's subject alternative names are not well-formed DER")
+		}
+		for i := range c.alt {
+			if c.alt[i].kind == nameURI {
+				c.URIs = append(c.URIs, c.alt[i].bytes)
 			}
 		}
 	}
@@ -262,24 +310,12 @@ func (c *Certificate) readExtensions() error {
 	return nil
 }
 
-func readURIs(san []byte) ([]string, bool) {
-	in := cryptobyte.String(san)
-	var names cryptobyte.String
-	if !in.ReadASN1(&names, der.SEQUENCE) || !in.Empty() {
-		return nil, false
-	}
-	var out []string
-	for !names.Empty() {
-		var name cryptobyte.String
-		var tag der.Tag
-		if !names.ReadAnyASN1(&name, &tag) {
-			return nil, false
-		}
-		if tag == der.Tag(6).ContextSpecific() {
-			out = append(out, string(name))
-		}
-	}
-	return out, true
+// hasPathLength says whether BasicConstraints, whose form is known to be right,
+// has a path length.
+func hasPathLength(value []byte) bool {
+	in := cryptobyte.String(value)
+	var seq cryptobyte.String
+	return in.ReadASN1(&seq, der.SEQUENCE) && seq.SkipOptionalASN1(der.BOOLEAN) && seq.PeekASN1Tag(der.INTEGER)
 }
 
 // NotBefore is when the certificate begins.
@@ -310,6 +346,17 @@ func (c *Certificate) Names() []string {
 		out = append(out, ip.String())
 	}
 	return append(out, c.URIs...)
+}
+
+// Emails are the email addresses of the certificate, as they are written.
+func (c *Certificate) Emails() []string {
+	var out []string
+	for i := range c.alt {
+		if c.alt[i].kind == nameEmail {
+			out = append(out, c.alt[i].bytes)
+		}
+	}
+	return out
 }
 
 // Label is what to call the certificate in words: a name or, lacking that, as

@@ -23,7 +23,7 @@ var leafChecks = []check{
 	{"key", judgeKey, wordsKey},
 	{"signature algorithm", judgeLeafAlgorithm, wordsAlgorithm},
 	{"critical extensions", judgeCritical, wordsCritical},
-	{"name constraints", judgeConstraints, wordsConstraints},
+	{"form", judgeForm, wordsForm},
 	{"leaf", judgeLeaf, wordsLeaf},
 	{"key usage", judgeKeyUsage, wordsKeyUsage},
 	{"extended key usage", judgeUsages, wordsUsages},
@@ -34,10 +34,11 @@ var issuerChecks = []check{
 	{"validity", judgeValidity, wordsValidity},
 	{"key", judgeKey, wordsKey},
 	{"critical extensions", judgeCritical, wordsCritical},
-	{"name constraints", judgeConstraints, wordsConstraints},
+	{"form", judgeForm, wordsForm},
 	{"authority", judgeAuthority, wordsAuthority},
 	{"path length", judgePathLength, wordsPathLength},
 	{"extended key usage", judgeUsages, wordsUsages},
+	{"name constraints", judgeConstraints, wordsConstraints},
 }
 
 func judgeValidity(s *search, _ int, c *Certificate) code.Code {
@@ -92,23 +93,6 @@ func wordsCritical(_ *search, _ int, c *Certificate) (string, string) {
 		return expected, "none"
 	}
 	return expected, "critical extension " + cut(c.critical)
-}
-
-// Name constraints are not judged yet. What limits an authority and is passed
-// over would be worse than no limit, so that they refuse, critical or not.
-func judgeConstraints(_ *search, _ int, c *Certificate) code.Code {
-	if c.constrained {
-		return code.NameConstraints
-	}
-	return ""
-}
-
-func wordsConstraints(_ *search, _ int, c *Certificate) (string, string) {
-	const expected = "no name constraints, which are not judged yet"
-	if c.constrained {
-		return expected, "name constraints"
-	}
-	return expected, "none"
 }
 
 // judgeLeaf refuses an authority's certificate as a leaf, unless it is itself an
@@ -197,7 +181,7 @@ func wordsAuthority(_ *search, _ int, c *Certificate) (string, string) {
 // judgePathLength counts the authorities between c and the leaf; those that are
 // issued under their own name do not count (RFC 5280, section 4.2.1.9).
 func judgePathLength(s *search, i int, c *Certificate) code.Code {
-	limit := pathLimit(c)
+	limit := s.pathLimit(c)
 	if limit >= 0 && s.below(i) > limit {
 		return code.PathTooLong
 	}
@@ -206,19 +190,23 @@ func judgePathLength(s *search, i int, c *Certificate) code.Code {
 
 func wordsPathLength(s *search, i int, c *Certificate) (string, string) {
 	found := plural(s.below(i), "authority", "authorities") + " below it"
-	if limit := pathLimit(c); limit >= 0 {
+	if limit := s.pathLimit(c); limit >= 0 {
 		return "at most " + plural(limit, "authority", "authorities") + " below it (path length " + itoa(limit) + ")", found
 	}
 	return "any number of authorities below it (no path length)", found
 }
 
-// pathLimit is the path length of an authority, -1 where it has none.
-func pathLimit(c *Certificate) int {
-	x := c.X509
-	if !x.BasicConstraintsValid || x.MaxPathLen < 0 || x.MaxPathLen == 0 && !x.MaxPathLenZero {
-		return -1
+// pathLimit is the path length of an authority, -1 where it has none; for an
+// anchor the question's own limit counts too (section 6.1.2, (k)).
+func (s *search) pathLimit(c *Certificate) int {
+	limit := -1
+	if x := c.X509; x.BasicConstraintsValid && x.MaxPathLen >= 0 && (x.MaxPathLen > 0 || x.MaxPathLenZero) {
+		limit = x.MaxPathLen
 	}
-	return x.MaxPathLen
+	if own := max(s.q.MaxIntermediates, 0); s.q.MaxIntermediates != 0 && (limit < 0 || own < limit) && s.q.Anchors.Contains(c) {
+		limit = own
+	}
+	return limit
 }
 
 // below is how many authorities count between place i of the path and the leaf.
@@ -236,7 +224,7 @@ func judgeName(s *search, _ int, c *Certificate) code.Code {
 	if s.name.IsZero() {
 		return ""
 	}
-	if c.standsFor(s.name) {
+	if c.standsFor(s.name, s.q.Profile) {
 		return ""
 	}
 	if len(c.DNS) == 0 && len(c.IPs) == 0 && len(c.URIs) == 0 {
@@ -250,14 +238,14 @@ func judgeName(s *search, _ int, c *Certificate) code.Code {
 // certificate's only URI.
 func (c *Certificate) StandsFor(name string) bool {
 	n, err := identity.Parse(name)
-	return err == nil && c.standsFor(n)
+	return err == nil && c.standsFor(n, Basic)
 }
 
-func (c *Certificate) standsFor(name identity.Name) bool {
+func (c *Certificate) standsFor(name identity.Name, p Profile) bool {
 	switch name.Kind() {
 	case identity.DNS:
 		for _, d := range c.DNS {
-			if name.MatchDNS(d) {
+			if name.MatchDNS(d) && !ofRegistry(d, p) {
 				return true
 			}
 		}
@@ -277,7 +265,11 @@ func wordsName(s *search, _ int, c *Certificate) (string, string) {
 	if s.name.IsZero() {
 		return "no name was asked for", c.namesWords()
 	}
-	return s.name.Kind().String() + " " + identity.Quote(s.name.String()), c.namesWords()
+	found := c.namesWords()
+	if !c.standsFor(s.name, s.q.Profile) && c.standsFor(s.name, Basic) {
+		found += ", a wildcard for a whole registry, which does not count (profile " + s.q.Profile.String() + ")"
+	}
+	return s.name.Kind().String() + " " + identity.Quote(s.name.String()), found
 }
 
 // maxNames is how many of a certificate's names are listed in words.

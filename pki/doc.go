@@ -7,7 +7,8 @@
 // path; a no carries a stable code, the alert for the wire, and every path that
 // was tried with every check on it. [Explain] tells the same of a yes.
 //
-// crypto/x509 is used to parse and for nothing else. What is not judged yet
-// (name constraints, policies, revocation) is refused where it is critical to
-// the path, never passed over.
+// A path is validated by RFC 5280, section 6, whole: name constraints, policies
+// (with RFC 9618's graph), path lengths. A [Profile] adds how strictly the form
+// of certificates is judged. Revocation lists are judged where they are given;
+// nothing is fetched. crypto/x509 is used to parse and for nothing else.
 package pki

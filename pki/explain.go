@@ -19,6 +19,8 @@ const maxPaths = 8
 func (s *search) refuse() *Verdict {
 	fastSpent := s.spent
 	s.spent, s.steps, s.n = false, 0, 1
+	// Every path that is told is judged twice, for the answer and for the words.
+	s.looks, s.comparisons, s.policyWork, s.scale = 0, 0, 0, 3*maxPaths
 	var t telling
 	s.tell(&t)
 	if len(t.paths) == 0 { // the budget was spent before the first end was reached
@@ -29,7 +31,7 @@ func (s *search) refuse() *Verdict {
 	best := &t.paths[0]
 	if fastSpent || s.spent {
 		v.Code = code.Budget
-		v.Expected = fmt.Sprintf("a path within %d signatures and %d steps", maxSignatures, maxSteps)
+		v.Expected = fmt.Sprintf("a path within %d signatures, %d steps and %d comparisons of names", maxSignatures, maxSteps, maxComparisons)
 		v.Found = "none, among " + plural(len(s.q.Chain), "certificate", "certificates") + " shown"
 		v.complete("")
 		return v
@@ -213,6 +215,12 @@ func (s *search) describe(end ...Check) Path {
 		}
 		if anchor {
 			add(s.anchorCheck(i, c))
+			expected, found := s.wordsPolicies()
+			add(Check{Name: "policies", Certificate: 0, Code: s.judgePolicies(), Expected: expected, Found: found})
+			if len(s.q.RevocationLists) > 0 {
+				k, at, found := s.revocation()
+				add(Check{Name: "revocation", Certificate: at, Code: k, Expected: "a good revocation list of its issuer, without it", Found: found})
+			}
 		}
 	}
 	for _, k := range end {
@@ -265,10 +273,10 @@ func comparePaths(a, b Path) int {
 // path, then that somebody overstepped a limit, then time, then fitness.
 var gravity = []code.Code{
 	code.BadSignature, code.AlteredAnchor, code.UnknownAuthority, code.MissingIntermediate,
-	code.WeakSignature, code.UnsupportedKey, code.WeakKey,
+	code.CertificateRevoked, code.WeakSignature, code.UnsupportedKey, code.WeakKey,
 	code.NotAnAuthority, code.AuthorityAsLeaf, code.PathTooLong, code.CriticalExtension, code.NameConstraints,
-	code.CertificateExpired, code.CertificateNotYetValid,
-	code.WrongUsage, code.WrongKeyUsage, code.NoNames, code.WrongName,
+	code.CertificateExpired, code.CertificateNotYetValid, code.CertificateForm,
+	code.WrongUsage, code.WrongKeyUsage, code.NoNames, code.WrongName, code.NoPolicy, code.BadRevocationList, code.Budget,
 }
 
 // gravest is the failed check that the verdict tells of; nil where none failed.
@@ -304,7 +312,12 @@ func (s *search) mend(k *Check, c *Certificate) string {
 				return fmt.Sprintf("put the leaf first in the %s's certificate file: certificate %d seems to be it", role, i+2)
 			}
 		}
+	case code.CertificateForm:
+		return fmt.Sprintf("make %s anew with %s", c.Label(), k.Expected)
 	case code.WrongName:
+		if s.faultOf(c) != nil {
+			return "issue it with one URI as a subject alternative name, its SPIFFE ID"
+		}
 		switch names := c.firstNames(1); {
 		case s.name.Kind() == identity.URI && len(c.URIs) > 1:
 			return "issue it with one URI alone: a certificate with several has no SPIFFE ID"

@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -270,6 +271,96 @@ func extension(critical bool, value []byte, oid ...int) option {
 		r.ExtraExtensions = append(r.ExtraExtensions, pkix.Extension{Id: oid, Critical: critical, Value: value})
 	}
 }
+
+// tlv is one element of DER.
+func tlv(tag byte, parts ...[]byte) []byte {
+	body := bytes.Join(parts, nil)
+	switch n := len(body); {
+	case n < 0x80:
+		return append([]byte{tag, byte(n)}, body...)
+	case n < 0x100:
+		return append([]byte{tag, 0x81, byte(n)}, body...)
+	case n < 0x10000:
+		return append([]byte{tag, 0x82, byte(n >> 8), byte(n)}, body...)
+	default:
+		return append([]byte{tag, 0x83, byte(n >> 16), byte(n >> 8), byte(n)}, body...)
+	}
+}
+
+// oidDER is an OID with dots in DER.
+func oidDER(dotted string) []byte {
+	b, ok := policyOID(dotted)
+	if !ok {
+		panic("no OID: " + dotted)
+	}
+	return tlv(6, []byte(b))
+}
+
+// asserts gives the certificate policies; "any" is anyPolicy.
+func asserts(oids ...string) option {
+	var all []byte
+	for _, o := range oids {
+		if o == "any" {
+			o = "2.5.29.32.0"
+		}
+		all = append(all, tlv(0x30, oidDER(o))...)
+	}
+	return extension(false, tlv(0x30, all), 2, 5, 29, extPolicies)
+}
+
+// maps gives policy mappings, issuer and subject in turn.
+func maps(oids ...string) option {
+	var all []byte
+	for i := 0; i < len(oids); i += 2 {
+		all = append(all, tlv(0x30, oidDER(oids[i]), oidDER(oids[i+1]))...)
+	}
+	return extension(true, tlv(0x30, all), 2, 5, 29, extMappings)
+}
+
+// policyConstraints with -1 for absent.
+func policyConstraints(explicit, mapping int) option {
+	var all []byte
+	if explicit >= 0 {
+		all = append(all, tlv(0x80, []byte{byte(explicit)})...)
+	}
+	if mapping >= 0 {
+		all = append(all, tlv(0x81, []byte{byte(mapping)})...)
+	}
+	return extension(true, tlv(0x30, all), 2, 5, 29, extPolicyConstraints)
+}
+
+func inhibitAny(n byte) option { return extension(true, []byte{2, 1, n}, 2, 5, 29, extInhibitAny) }
+
+func network(s string) *net.IPNet {
+	_, n, err := net.ParseCIDR(s)
+	if err != nil {
+		panic(err)
+	}
+	return n
+}
+
+// list is a revocation list of the entity's that holds the certificates.
+func (e *entity) list(t testing.TB, edit func(*x509.RevocationList), revoked ...*Certificate) *RevocationList {
+	t.Helper()
+	l := &x509.RevocationList{Number: big.NewInt(7), ThisUpdate: now.Add(-time.Hour), NextUpdate: now.Add(time.Hour)}
+	for _, c := range revoked {
+		l.RevokedCertificateEntries = append(l.RevokedCertificateEntries,
+			x509.RevocationListEntry{SerialNumber: c.X509.SerialNumber, RevocationTime: now.Add(-2 * time.Hour)})
+	}
+	if edit != nil {
+		edit(l)
+	}
+	b, err := x509.CreateRevocationList(rand.Reader, l, e.X509, e.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := ParseRevocationList(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 func edited(f func(*tbs)) option { return func(r *request) { r.edit = f } }
 
 // without leaves out an extension 2.5.29.arc.

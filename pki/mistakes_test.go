@@ -6,6 +6,8 @@ import (
 	"encoding/asn1"
 	"flag"
 	"fmt"
+	"math/big"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -215,19 +217,13 @@ var mistakes = []struct {
 	{"critical extension that nobody knows", code.CriticalExtension, 0, func(t *testing.T, s standing) Question {
 		return s.server(s.inter.leaf(t, "api.internal", extension(true, []byte{5, 0}, 1, 3, 6, 1, 4, 1, 99999, 1)))
 	}},
-	{"critical certificate policies", code.CriticalExtension, 1, func(t *testing.T, s standing) Question {
-		s.inter = s.root.intermediate(t, "Example Issuing 1", extension(true, []byte{0x30, 0x06, 0x30, 0x04, 0x06, 0x02, 0x2a, 0x03}, 2, 5, 29, 32))
+	{"critical certificate policies with an unknown qualifier", code.CertificateForm, 1, func(t *testing.T, s standing) Question {
+		s.inter = s.root.intermediate(t, "Example Issuing 1", extension(true,
+			tlv(0x30, tlv(0x30, oidDER("1.2.3"), tlv(0x30, tlv(0x30, oidDER("1.2.4"), tlv(0x05))))), 2, 5, 29, 32))
 		return s.server(s.inter.leaf(t, "api.internal"))
 	}},
-	{"intermediate limited to names", code.NameConstraints, 1, func(t *testing.T, s standing) Question {
-		s.inter = s.root.intermediate(t, "Example Issuing 1", func(r *request) { r.PermittedDNSDomains = []string{"internal"} })
-		return s.server(s.inter.leaf(t, "api.internal"))
-	}},
-	{"anchor limited to names, critically", code.NameConstraints, -1, func(t *testing.T, s standing) Question {
-		s.root = root(t, "Example Root", func(r *request) {
-			r.PermittedDNSDomains, r.PermittedDNSDomainsCritical = []string{"internal"}, true
-		})
-		s.inter = s.root.intermediate(t, "Example Issuing 1")
+	{"name outside of what the intermediate may issue", code.NameConstraints, 1, func(t *testing.T, s standing) Question {
+		s.inter = s.root.intermediate(t, "Example Issuing 1", func(r *request) { r.PermittedDNSDomains = []string{"example.com", "example.net"} })
 		return s.server(s.inter.leaf(t, "api.internal"))
 	}},
 	{"anchor said to be signed with MD5", code.AlteredAnchor, -1, func(t *testing.T, s standing) Question {
@@ -236,6 +232,89 @@ var mistakes = []struct {
 		}))
 		s.inter = s.root.intermediate(t, "Example Issuing 1")
 		return s.server(s.inter.leaf(t, "api.internal"))
+	}},
+	{"one of two names outside", code.NameConstraints, 1, func(t *testing.T, s standing) Question {
+		s.inter = s.root.intermediate(t, "Example Issuing 1", func(r *request) { r.PermittedDNSDomains = []string{"internal"} })
+		return s.server(s.inter.leaf(t, "api.internal", dns("api.internal", "api.example.com")))
+	}},
+	{"name that the root excludes", code.NameConstraints, -1, func(t *testing.T, s standing) Question {
+		s.root = root(t, "Example Root", func(r *request) { r.ExcludedDNSDomains = []string{"secret.internal"} })
+		s.inter = s.root.intermediate(t, "Example Issuing 1")
+		return s.server(s.inter.leaf(t, "api.internal", dns("api.internal", "*.internal")))
+	}},
+	{"address outside of the intermediate's network", code.NameConstraints, 1, func(t *testing.T, s standing) Question {
+		s.inter = s.root.intermediate(t, "Example Issuing 1", func(r *request) { r.PermittedIPRanges = []*net.IPNet{network("10.0.0.0/8")} })
+		q := s.server(s.inter.leaf(t, "api.internal", ips("192.0.2.1")))
+		q.Name = "192.0.2.1"
+		return q
+	}},
+	{"SPIFFE ID of another trust domain than the intermediate's", code.NameConstraints, 1, func(t *testing.T, s standing) Question {
+		s.inter = s.root.intermediate(t, "Example Issuing 1", func(r *request) { r.PermittedURIDomains = []string{"prod.example"} })
+		return s.server(s.inter.leaf(t, "api.internal", uris("spiffe://staging.example/api")))
+	}},
+	{"constraint that is written as a wildcard", code.CertificateForm, 1, func(t *testing.T, s standing) Question {
+		s.inter = s.root.intermediate(t, "Example Issuing 1", extension(true, tlv(0x30, tlv(0xa0, tlv(0x30, tlv(0x82, []byte("*.internal"))))), 2, 5, 29, 30))
+		return s.server(s.inter.leaf(t, "api.internal"))
+	}},
+	{"policy asked for that nobody asserts", code.NoPolicy, 0, func(t *testing.T, s standing) Question {
+		q := s.question()
+		q.Policies = []string{"1.3.6.1.4.1.99999.1"}
+		return q
+	}},
+	{"intermediate that wants a policy which the leaf lacks", code.NoPolicy, 0, func(t *testing.T, s standing) Question {
+		s.inter = s.root.intermediate(t, "Example Issuing 1", asserts("1.2.3"), policyConstraints(0, -1))
+		return s.server(s.inter.leaf(t, "api.internal"))
+	}},
+	{"leaf without an authority key identifier, by the letter of RFC 5280", code.CertificateForm, 0, func(t *testing.T, s standing) Question {
+		q := s.server(s.inter.leaf(t, "api.internal", without(extAuthorityKeyID)))
+		q.Profile = Private
+		return q
+	}},
+	{"serial number zero, by the letter of RFC 5280", code.CertificateForm, 0, func(t *testing.T, s standing) Question {
+		q := s.server(s.inter.leaf(t, "api.internal", edited(func(b *tbs) { b.Serial = big.NewInt(0) })))
+		q.Profile = Private
+		return q
+	}},
+	{"container's name with an underscore, by the letter of RFC 5280", code.CertificateForm, 0, func(t *testing.T, s standing) Question {
+		q := s.server(s.inter.leaf(t, "api_1.internal"))
+		q.Name, q.Profile = "api_1.internal", Private
+		return q
+	}},
+	{"valid for too long, as browsers see it", code.CertificateForm, 0, func(t *testing.T, s standing) Question {
+		q := s.server(s.inter.leaf(t, "api.internal", valid(-time.Hour, 825*24*time.Hour)))
+		q.Profile = Browser
+		return q
+	}},
+	{"no extended key usage, as browsers see it", code.CertificateForm, 0, func(t *testing.T, s standing) Question {
+		q := s.server(s.inter.leaf(t, "api.internal", usage()))
+		q.Profile = Browser
+		return q
+	}},
+	{"wildcard for all of a registry", code.WrongName, 0, func(t *testing.T, s standing) Question {
+		q := s.server(s.inter.leaf(t, "*.com"))
+		q.Name, q.Profile = "example.com", Browser
+		return q
+	}},
+	{"common name beside the names, by the letter of the Baseline Requirements", code.CertificateForm, 0, func(t *testing.T, s standing) Question {
+		q := s.server(s.inter.leaf(t, "API server", dns("api.internal")))
+		q.Profile = WebPKI
+		return q
+	}},
+	{"no SPIFFE ID where one is needed", code.WrongName, 0, func(t *testing.T, s standing) Question {
+		q := s.question()
+		q.Profile = SVID
+		return q
+	}},
+	{"revoked", code.CertificateRevoked, 0, func(t *testing.T, s standing) Question {
+		s.inter = s.root.intermediate(t, "Example Issuing 1")
+		q := s.server(s.inter.leaf(t, "api.internal", func(r *request) { r.SerialNumber = big.NewInt(0x4711) }))
+		q.RevocationLists = []*RevocationList{s.inter.list(t, nil, q.Chain[0])}
+		return q
+	}},
+	{"revocation list out of date", code.BadRevocationList, 0, func(t *testing.T, s standing) Question {
+		q := s.question()
+		q.RevocationLists = []*RevocationList{s.inter.list(t, func(l *x509.RevocationList) { l.NextUpdate = now.Add(-time.Minute) })}
+		return q
 	}},
 	{"signature damaged", code.BadSignature, 0, func(t *testing.T, s standing) Question {
 		return s.server(s.inter.leaf(t, "api.internal", func(r *request) { r.signer = p256(); r.edit = func(*tbs) {} }))

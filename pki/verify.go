@@ -17,6 +17,12 @@ const (
 	maxPath       = 12
 	maxSignatures = 100
 	maxSteps      = 500
+	// maxLooks is how many certificates are looked at as possible issuers, by name.
+	maxLooks = 100000
+	// maxComparisons is how many names are held against name constraints.
+	maxComparisons = 1 << 18
+	// maxPolicyWork is how many steps are taken in the graph of policies.
+	maxPolicyWork = 1 << 16
 )
 
 // Purpose is what a certificate is to be fit for.
@@ -78,6 +84,24 @@ type Question struct {
 	Name string
 	// At is the time to judge at.
 	At time.Time
+	// Profile is how strictly the form of certificates is judged.
+	Profile Profile
+	// MaxIntermediates is how many authorities may stand between the leaf and the
+	// anchor; those that are issued under their own name do not count. 0 sets no
+	// limit beside the anchor's own, -1 allows none.
+	MaxIntermediates int
+	// Policies are certificate policies, OIDs with dots, of which one has to be
+	// valid for the whole path (RFC 5280, section 6.1, user-initial-policy-set).
+	// With none, any will do, and RequirePolicy asks for that much.
+	Policies      []string
+	RequirePolicy bool
+	// NoPolicyMapping and NoAnyPolicy take away what authorities may say of
+	// policies (initial-policy-mapping-inhibit, initial-any-policy-inhibit).
+	NoPolicyMapping, NoAnyPolicy bool
+	// RevocationLists are asked about every certificate below the anchor whose
+	// issuer made one. A list that can't be relied on refuses what it covers; where
+	// there is none, nothing is asked.
+	RevocationLists []*RevocationList
 }
 
 // Verify judges a chain. It needs one path that stands whole: from the leaf
@@ -121,9 +145,14 @@ type search struct {
 	path [maxPath]*Certificate
 	n    int
 
-	steps int
+	policies []string // the question's, as the bytes of their OIDs
+
+	steps, looks, comparisons, policyWork int
+	scale                                 int // how many times over the last three may be spent
+
 	edges []edge // every signature that was checked, so that none is checked twice
 	few   [6]edge
+	lists []listEdge
 	spent bool
 }
 
@@ -134,8 +163,10 @@ type edge struct {
 
 // prepare answers what needs no search.
 func (s *search) prepare() *Verdict {
-	s.edges = s.few[:0]
+	s.edges, s.scale = s.few[:0], 1
 	switch {
+	case s.q.Profile >= profiles:
+		return s.plain(code.Verifier, "a profile", "number "+itoa(int(s.q.Profile)), "report this: a caller chose a profile that there is not")
 	case s.q.Purpose < ForServer || s.q.Purpose > ForAny:
 		return s.plain(code.Verifier, "a purpose: server, client or any", "none", "say what the certificate is shown for")
 	case len(s.q.Chain) == 0:
@@ -157,6 +188,13 @@ func (s *search) prepare() *Verdict {
 		}
 		s.name = name
 	}
+	for _, p := range s.q.Policies {
+		oid, ok := policyOID(p)
+		if !ok {
+			return s.plain(code.Verifier, "policies as OIDs with dots", identity.Quote(p), "correct the policy that is asked for")
+		}
+		s.policies = append(s.policies, oid)
+	}
 	s.path[0], s.n = s.q.Chain[0], 1
 	return nil
 }
@@ -171,6 +209,11 @@ func (s *search) accept() *Verdict {
 			verified.put(c)
 		}
 	}
+	for _, e := range s.lists {
+		if e.wrong == "" && e.list.x.NextUpdate.Before(v.NotAfter) {
+			v.NotAfter = e.list.x.NextUpdate
+		}
+	}
 	return v
 }
 
@@ -182,7 +225,7 @@ func (s *search) extend() bool {
 		return false
 	}
 	if s.n == 1 && s.q.Anchors.Contains(top) {
-		return true
+		return s.pathStands()
 	}
 	if s.n == maxPath {
 		return false
@@ -192,7 +235,10 @@ func (s *search) extend() bool {
 			if s.fits(top, c, rank) && s.step() && s.issuerStands(c) && c.Intact() && s.signed(top, c) {
 				s.path[s.n] = c
 				s.n++
-				return true
+				if s.pathStands() {
+					return true
+				}
+				s.n--
 			}
 		}
 		for _, c := range s.q.Chain[1:] {
@@ -210,6 +256,11 @@ func (s *search) extend() bool {
 		}
 	}
 	return false
+}
+
+// pathStands judges what only a whole path can answer.
+func (s *search) pathStands() bool {
+	return s.judgePolicies() == "" && s.judgeRevocation() == ""
 }
 
 // step takes one step off the budget.
@@ -247,7 +298,10 @@ func keyRank(child, issuer *Certificate) int {
 // fits says whether issuer may stand above top, by its name and by what stands on
 // the path already: an entity that issued itself in a circle adds nothing.
 func (s *search) fits(top, issuer *Certificate, rank int) bool {
-	if !top.issuedBy(issuer) || keyRank(top, issuer) != rank {
+	if s.looks++; s.looks > maxLooks*s.scale {
+		s.spent = true
+	}
+	if s.spent || !top.issuedBy(issuer) || keyRank(top, issuer) != rank {
 		return false
 	}
 	for _, c := range s.path[:s.n] {
@@ -265,7 +319,7 @@ func (s *search) signed(child, issuer *Certificate) bool {
 			return s.edges[i].ok
 		}
 	}
-	if len(s.edges) >= maxSignatures {
+	if len(s.edges)+len(s.lists) >= maxSignatures {
 		s.spent = true
 		return false
 	}

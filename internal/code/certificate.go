@@ -31,6 +31,9 @@ const (
 	UnsupportedKey         Code = "M0125"
 	NoAlternative          Code = "M0126"
 	AlteredAnchor          Code = "M0127"
+	CertificateForm        Code = "M0128"
+	NoPolicy               Code = "M0129"
+	BadRevocationList      Code = "M0130"
 )
 
 var certificateEntries = []Entry{
@@ -90,12 +93,12 @@ var certificateEntries = []Entry{
 		"A certificate on the path carries an extension that is marked critical and that we do not know. RFC 5280 has us refuse what we cannot judge.",
 		"Issue the certificate without the extension, or with it not critical, if its issuer can live with that. `openssl x509 -text -noout -in FILE` shows it.",
 		alert.UnsupportedCertificate},
-	{NameConstraints, "authority is limited by name constraints",
-		"An authority on the path carries name constraints. This version does not judge them, and a limit that is not judged would be a limit that is ignored; so the path is refused.",
-		"Use an authority without name constraints for now.",
+	{NameConstraints, "name outside of what its authority may issue",
+		"An authority on the path is limited by name constraints, and a certificate below it bears a name that they exclude, do not permit, or cannot be compared with. Every name of every certificate counts, not only the one that was asked for. Either the certificate was issued for a name that the authority may not give, or the constraints are narrower than they were meant to be.",
+		"Issue the certificate with names that the authority may give, or from another authority. `openssl x509 -text -noout -in FILE` on the authority's certificate shows its constraints, `mutual inspect FILE` the names.",
 		alert.BadCertificate},
 	{Budget, "path search was given up",
-		"The certificates shown can be combined in so many ways that the search for a path used up its budget before one was found. Real chains need a handful of steps; a tangle like this is made on purpose, or by a badly merged bundle.",
+		"The certificates shown can be combined in so many ways, or hold so many names, constraints or policies, that the search for a path used up its budget before one was found. Real chains need a handful of steps; a tangle like this is made on purpose, or by a badly merged bundle.",
 		"Have the peer send its leaf and the intermediates of one path, and nothing else.",
 		alert.BadCertificate},
 	{Malformed, "certificate does not parse",
@@ -142,4 +145,16 @@ var certificateEntries = []Entry{
 		"An anchor that is configured here is not as its authority made it: its own signature does not fit it. The file is damaged, or somebody changed it. Nothing stands on such an anchor.",
 		"Install the authority's certificate anew from a source that you trust. `openssl verify -check_ss_sig -CAfile FILE FILE` gives a second opinion.",
 		alert.UnknownCA},
+	{CertificateForm, "certificate breaks the rules of its form",
+		"A certificate on the path can be read, but is not made as the profile asks that it is judged by: RFC 5280's rules for serial numbers, key identifiers, criticality and names, those of the CA/Browser Forum for the Web, or those of SPIFFE. What was expected and what was found stands beside this code.",
+		"Make the certificate anew with what the rule asks for. If it comes from software that cannot, and its authority is one of your own, judge it by the profile `basic`.",
+		alert.BadCertificate},
+	{NoPolicy, "no certificate policy is valid for the path",
+		"An authority on the path, or whoever asks here, wants the path to be valid under a certificate policy, and the certificates on it agree on none that would do.",
+		"Issue the certificates with the policy that is asked for, in the leaf and in every authority above it. `openssl x509 -text -noout -in FILE` shows policies, mappings and constraints.",
+		alert.BadCertificate},
+	{BadRevocationList, "revocation list cannot be relied on",
+		"A revocation list was given for an authority on the path, and it does not stand: its signature is wrong, it is out of date, its issuer may not sign lists, or it has parts that are not judged. Whether a certificate is revoked cannot be told from it, and not knowing is not a no.",
+		"Fetch the list anew from its authority. `openssl crl -text -noout -in FILE` shows its dates and its issuer.",
+		alert.CertificateUnknown},
 }

@@ -17,7 +17,9 @@ var topics = []struct {
 	name   string
 	checks []string
 }{
-	{"authority", []string{"signature", "issuer", "path", "anchor", "authority", "path length", "name constraints"}},
+	{"authority", []string{"signature", "issuer", "path", "anchor", "authority", "path length", "name constraints", "policies"}},
+	{"form", []string{"form"}},
+	{"revocation", []string{"revocation"}},
 	{"time", []string{"validity"}},
 	{"strength", []string{"key", "signature algorithm"}},
 	{"purpose", []string{"leaf", "key usage", "extended key usage", "critical extensions"}},

@@ -189,7 +189,7 @@ func TestFilesAreFinished(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if len(b) > 1<<20 {
+		if most := 1 << 20; len(b) > most && (!strings.Contains(name, "testdata") || len(b) > 2*most) { // test suites of others are large
 			t.Errorf("%s has %d bytes", name, len(b))
 		}
 		if bytes.IndexByte(b, 0) >= 0 || filepath.Ext(name) == ".sum" || strings.Contains(name, "testdata") {
