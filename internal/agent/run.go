@@ -258,10 +258,10 @@ func (a *Agent) follow(ctx context.Context) {
 			err error
 		}
 		got := make(chan answer, 1)
-		go func() {
-			u, err := a.client.Updates(asked, revision, services)
+		go func(since string) {
+			u, err := a.client.Updates(asked, since, services)
 			got <- answer{u, err}
-		}()
+		}(revision)
 		var r answer
 		woken := false
 		select {

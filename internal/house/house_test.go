@@ -22,7 +22,8 @@ const module = "github.com/mutual-tls/mutual"
 // has to be put in its place here.
 var floors = [][]string{
 	{"cmd/mutual", "internal/bench"},
-	{"internal/demo", "internal/e2e", "internal/interop"},
+	{"internal/demo", "internal/e2e", "internal/e2e/joined", "internal/interop"},
+	{"internal/e2e/stage"},
 	{"internal/explain", "internal/gateway", "internal/credential"},
 	{""}, // the module's root: the product as a library
 	{"internal/agent", "internal/ca/server", "internal/host"},

@@ -67,15 +67,23 @@ type Process struct {
 // Start starts a program, with input on its standard input (nil: none).
 func Start(t testing.TB, input *os.File, program string, args ...string) *Process {
 	t.Helper()
-	p := &Process{Cmd: exec.Command(program, args...), t: t, done: make(chan struct{})}
+	cmd := exec.Command(program, args...)
 	if input != nil {
-		p.Cmd.Stdin = input
+		cmd.Stdin = input
 	}
+	return StartCommand(t, cmd)
+}
+
+// StartCommand starts a program that has an environment, a user or a standard
+// input of its own.
+func StartCommand(t testing.TB, cmd *exec.Cmd) *Process {
+	t.Helper()
+	p := &Process{Cmd: cmd, t: t, done: make(chan struct{})}
 	p.Cmd.Stdout, p.Cmd.Stderr = &p.out, &p.out
 	p.Cmd.WaitDelay = time.Second
 	ownGroup(p.Cmd)
 	if err := p.Cmd.Start(); err != nil {
-		t.Fatalf("%s: %v", program, err)
+		t.Fatalf("%s: %v", cmd.Path, err)
 	}
 	go func() {
 		p.err = p.Cmd.Wait()
@@ -84,7 +92,7 @@ func Start(t testing.TB, input *os.File, program string, args ...string) *Proces
 	t.Cleanup(func() {
 		p.Stop()
 		if t.Failed() {
-			t.Logf("%s printed:\n%s", filepath.Base(program), p.Output())
+			t.Logf("%s printed:\n%s", filepath.Base(cmd.Path), p.Output())
 		}
 	})
 	return p
