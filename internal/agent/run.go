@@ -167,6 +167,7 @@ func (a *Agent) adopt() (bool, error) {
 	}
 	a.leaf, a.jitter = leaf, drawJitter()
 	a.swap.Set(cert)
+	a.nudge() // who asks for updates is to do so as the new certificate, not to the end of the former
 	a.options.Log.Info(fmt.Sprintf("a new certificate is in use for %s, valid until %s", a.state.Name, leaf.NotAfter().UTC().Format(time.RFC3339)),
 		"serial", leaf.Serial(), "domain", a.state.Domain)
 	return true, nil

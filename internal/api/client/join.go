@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/mutual-tls/mutual/identity"
@@ -32,9 +33,12 @@ func Join(ctx context.Context, l *join.Line, csr []byte, lifetime time.Duration,
 	if err != nil {
 		return nil, err
 	}
-	var conn *mtls.Conn
+	var proven atomic.Pointer[mtls.Conn] // net/http dials on a goroutine of its own
 	t := transport(func(ctx context.Context) (*mtls.Conn, error) {
-		conn, err = reach(ctx, inner, l.Authority, "", api.ALPNJoin)
+		conn, err := reach(ctx, inner, l.Authority, "", api.ALPNJoin)
+		if err == nil {
+			proven.Store(conn)
+		}
 		return conn, err
 	})
 	defer t.CloseIdleConnections()
@@ -43,7 +47,7 @@ func Join(ctx context.Context, l *join.Line, csr []byte, lifetime time.Duration,
 	if err != nil {
 		return nil, err
 	}
-	peer, ok := conn.Peer()
+	peer, ok := proven.Load().Peer()
 	if !ok || len(peer.Path) == 0 {
 		return nil, api.NewProblem(0, code.NotTheAuthority, "the authority did not prove itself")
 	}
