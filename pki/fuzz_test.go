@@ -105,11 +105,16 @@ func FuzzVerify(f *testing.F) {
 	s := stand(f)
 	a := root(f, "Other")
 	pool := []*entity{s.leaf, s.inter, s.root, a, a.intermediate(f, "Example Issuing 1"), a.leaf(f, "x"), s.leaf.leaf(f, "api.internal")}
+	limited := s.root.intermediate(f, "Example Issuing 1", func(r *request) { r.PermittedDNSDomains = []string{"internal"} }, asserts("1.2.3"), policyConstraints(0, -1))
+	twin := issue(f, a, "Example Issuing 1", authority, withKey(s.inter.key), func(r *request) { r.ExcludedDNSDomains = []string{"api.internal"} })
+	pool = append(pool, limited, limited.leaf(f, "api.internal", asserts("any")), limited.leaf(f, "api.example.com"), twin)
+	f.Add([]byte{8, 7, 10}, []byte{2, 3}, uint8(1), "api.internal", int64(7))
+	f.Add([]byte{0, 10, 1}, []byte{3}, uint8(1), "", int64(3))
 	f.Add([]byte{0, 1}, []byte{2}, uint8(1), "api.internal", int64(0))
 	f.Add([]byte{6, 0, 1}, []byte{2, 3}, uint8(2), "", int64(1000000))
 	f.Add([]byte{5}, []byte{}, uint8(9), "spiffe://x/y", int64(-5))
 	f.Fuzz(func(t *testing.T, shown, trusted []byte, purpose uint8, name string, offset int64) {
-		q := Question{Purpose: Purpose(purpose), Name: name, At: now.Add(time.Duration(offset))}
+		q := Question{Purpose: Purpose(purpose), Name: name, At: now.Add(time.Duration(offset)), Profile: Profile(uint64(offset) % uint64(profiles))}
 		for _, i := range shown {
 			q.Chain = append(q.Chain, pool[int(i)%len(pool)].Certificate)
 		}

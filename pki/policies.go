@@ -276,7 +276,7 @@ func (s *search) join(row policyGraph, policy string, origins map[string]bool) {
 		row[policy] = &policyNode{origins: map[string]bool{}}
 	}
 	for o := range origins {
-		if !s.spend(1) {
+		if s.spent || !s.spend(1) {
 			return
 		}
 		row[policy].origins[o] = true
