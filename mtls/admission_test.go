@@ -298,6 +298,57 @@ func TestARecheckThatRefusesCutsWhoStands(t *testing.T) {
 	}
 }
 
+// A change that comes between a peer's judgement and the end of its handshake finds
+// nobody standing yet, and must not pass it by.
+func TestAChangeDuringTheHandshakeIsNotMissed(t *testing.T) {
+	h := newHouse(t)
+	cc := h.clientConfig()
+	var c *mtls.Client
+	revoked := false
+	cc.Servers = mtls.VerifierFunc(func(ctx context.Context, claim *mtls.Claim) (*mtls.Verdict, error) {
+		if claim.Occasion == mtls.Recheck {
+			return &mtls.Verdict{Code: "M0121", Reason: "it was revoked"}, nil
+		}
+		v, err := h.verifier().Verify(ctx, claim)
+		revoked = true
+		c.Recheck(ctx) // all who stand; this one does not
+		return v, err
+	})
+	c = newClient(t, cc)
+	_, client, _, cerr := meet(t, newServer(t, h.serverConfig()), c, "orders")
+	if !revoked {
+		t.Fatal("the server was not judged")
+	}
+	if cerr == nil {
+		cerr = ended(t, client)
+	}
+	if r := refusal(t, cerr); r.Code != "M0121" {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestAbortEndsAllThatStands(t *testing.T) {
+	h := newHouse(t)
+	s, c := newServer(t, h.serverConfig()), newClient(t, h.clientConfig())
+	server, client, serr, cerr := meet(t, s, c, "orders")
+	if serr != nil || cerr != nil {
+		t.Fatal(serr, cerr)
+	}
+	s.Abort()
+	if err := ended(t, server); !errors.Is(err, net.ErrClosed) || s.Standing() != 0 {
+		t.Errorf("%v, and %d stand", err, s.Standing())
+	}
+	// Cut is not done: the other end must not take it for an orderly end.
+	_ = client.SetReadDeadline(soon())
+	if _, err := client.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("the client sees %v", err)
+	}
+	c.Abort()
+	if c.Standing() != 0 {
+		t.Errorf("%d stand", c.Standing())
+	}
+}
+
 // A second look may find another path, with another end.
 func TestARecheckThatFindsAnotherEndMovesTheEnd(t *testing.T) {
 	h := newHouse(t)

@@ -32,6 +32,8 @@ type Conn struct {
 	out writing
 
 	place live.Entry
+	// judgedAt is how many rechecks had begun when the peer was judged.
+	judgedAt uint64
 	// until is when the peer's admission ends, as the last judgement has it.
 	until  atomic.Pointer[time.Time]
 	closed atomic.Bool
@@ -92,6 +94,11 @@ func (c *Conn) stand() {
 		c.peer, c.proven = c.verdict.Peer, true
 		c.until.Store(&c.verdict.Until)
 		c.standing.Add(&c.place, c, c.verdict.Until)
+		if c.rechecks.Load() != c.judgedAt {
+			// The peer was judged before a change that it is to be judged by, and
+			// did not stand yet when the others were judged again.
+			go c.recheck(context.Background())
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mutual-tls/mutual/internal/handshake"
@@ -25,6 +26,7 @@ type endpoint struct {
 	limits   Limits
 	clock    func() time.Time
 	standing *live.Set
+	rechecks atomic.Uint64 // how many have begun
 }
 
 func newEndpoint(role Role, identity Identity, verifier Verifier, alpn []string, c *Common) (*endpoint, error) {
@@ -100,6 +102,7 @@ func (k *keyLog) write(label string, clientRandom, secret []byte) {
 
 // recheck judges every standing connection again.
 func (e *endpoint) recheck(ctx context.Context) {
+	e.rechecks.Add(1) // before it looks who stands: see Conn.stand
 	var wait sync.WaitGroup
 	gate := make(chan struct{}, 16) // verdicts are computation: a few at a time
 	for _, m := range e.standing.Members() {
@@ -114,6 +117,15 @@ func (e *endpoint) recheck(ctx context.Context) {
 		})
 	}
 	wait.Wait()
+}
+
+// abort ends every standing connection.
+func (e *endpoint) abort() {
+	for _, m := range e.standing.Members() {
+		if c, ok := m.(*Conn); ok {
+			_ = c.Abort()
+		}
+	}
 }
 
 // Server accepts connections. It is immutable and safe for concurrent use.
@@ -194,6 +206,9 @@ func (s *Server) accept(ctx context.Context, transport net.Conn) (*Conn, *Refusa
 // change of trust or policy. Those that are refused now are told so, and cut.
 func (s *Server) Recheck(ctx context.Context) { s.recheck(ctx) }
 
+// Abort ends every standing connection of this server's, as Conn.Abort does.
+func (s *Server) Abort() { s.abort() }
+
 // Standing is how many proven connections of this server's stand.
 func (s *Server) Standing() int { return s.standing.Len() }
 
@@ -271,6 +286,9 @@ func (c *Client) Connect(ctx context.Context, transport net.Conn, serverName str
 // Recheck judges every standing connection of this client's again, as after a
 // change of trust. Those that are refused now are told so, and cut.
 func (c *Client) Recheck(ctx context.Context) { c.recheck(ctx) }
+
+// Abort ends every standing connection of this client's, as Conn.Abort does.
+func (c *Client) Abort() { c.abort() }
 
 // Standing is how many connections of this client's stand.
 func (c *Client) Standing() int { return c.standing.Len() }

@@ -136,6 +136,7 @@ func (c *Conn) verifyPeer(ctx context.Context, op *handshake.Op) handshake.Answe
 		Occasion: FullHandshake, Role: c.peerRole(), Chain: op.Chain, ServerName: c.serverName,
 		Now: c.clock(), Remote: c.transport.RemoteAddr(),
 	}
+	c.judgedAt = c.rechecks.Load()
 	verdict, err := c.verifier.Verify(ctx, &c.claim)
 	if verdict = settle(verdict, err); !verdict.OK {
 		fault := handshake.OurPolicy
