@@ -123,6 +123,15 @@ func (n Name) MatchDNS(pattern string) bool { return n.kind == DNS && matchDNS(p
 // maxQuoted is how many bytes of a foreign string are shown.
 const maxQuoted = 120
 
+// Plain is a name as it is where it is a clean one, and quoted else: what a peer
+// wrote must not speak to a terminal.
+func Plain(name string) string {
+	if n, err := Parse(name); err == nil && n.String() == name {
+		return name
+	}
+	return Quote(name)
+}
+
 // Quote puts a string that somebody else wrote into a form that is safe for a
 // terminal and a log: in quotes, escaped, and cut at 120 bytes.
 func Quote(s string) string {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/mutual-tls/mutual/identity"
 	"github.com/mutual-tls/mutual/internal/credential"
 	"github.com/mutual-tls/mutual/internal/gateway"
 	"github.com/mutual-tls/mutual/keystore"
@@ -264,7 +265,7 @@ func until(leaf *pki.Certificate) string {
 func names(list []string) string {
 	clean := make([]string, len(list))
 	for i, n := range list {
-		clean[i] = gateway.Plain(n)
+		clean[i] = identity.Plain(n)
 	}
 	if len(clean) > 4 {
 		clean = append(slices.Clone(clean[:4]), fmt.Sprintf("and %d more", len(list)-4))

@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/mutual-tls/mutual/identity"
 	"github.com/mutual-tls/mutual/internal/api"
-	"github.com/mutual-tls/mutual/internal/gateway"
 )
 
 func (a *app) listCommand() *cobra.Command {
@@ -82,7 +82,7 @@ func (a *app) printCertificates(list []api.Certificate) error {
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tSTATE\tUNTIL\tSERIAL\tLINEAGE")
 	for _, c := range list {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", gateway.Plain(c.Name), c.State, c.NotAfter.UTC().Format(time.RFC3339), c.Serial, c.Lineage)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", identity.Plain(c.Name), c.State, c.NotAfter.UTC().Format(time.RFC3339), c.Serial, c.Lineage)
 	}
 	return w.Flush()
 }

@@ -68,7 +68,7 @@ func (g *Gateway) outbound(ctx context.Context, plain net.Conn, to Target) {
 
 func (g *Gateway) unreached(to Target, err error) {
 	if r, ok := mtls.RefusalOf(err); ok {
-		g.refusals.tell(to.Where, r)
+		g.refusals.Tell(to.Where, r)
 		return
 	}
 	attrs := []any{"peer", to.Name}
@@ -76,7 +76,7 @@ func (g *Gateway) unreached(to Target, err error) {
 	if errors.As(err, &p) {
 		attrs = append(attrs, "code", p.Code, "mend", p.Mend)
 	}
-	if g.refusals.admit(to.Where) {
+	if g.refusals.Admit(to.Where) {
 		g.cfg.Log.Warn(fmt.Sprintf("%s can't be reached: %v", to.Name, err), attrs...)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mutual-tls/mutual/internal/code"
+	"github.com/mutual-tls/mutual/internal/refusals"
 	"github.com/mutual-tls/mutual/mtls"
 )
 
@@ -43,7 +44,8 @@ type Config struct {
 // Gateway carries connections until it is stopped.
 type Gateway struct {
 	cfg      Config
-	refusals *refusals
+	refusals *refusals.Log
+	network  slog.Level // how loud its trouble is
 	listener net.Listener
 	health   net.Listener
 
@@ -60,7 +62,7 @@ type Gateway struct {
 }
 
 func newGateway(cfg Config, network slog.Level) *Gateway {
-	g := &Gateway{cfg: cfg, refusals: newRefusals(cfg.Log, network)}
+	g := &Gateway{cfg: cfg, network: network, refusals: refusals.New(cfg.Log, network)}
 	g.ctx, g.cut = context.WithCancel(context.Background())
 	return g
 }
@@ -212,10 +214,10 @@ func (g *Gateway) carry(ctx context.Context, plain net.Conn, secure *mtls.Conn, 
 	switch {
 	case err == nil:
 		g.cfg.Log.Debug("connection ended", attrs...)
-	case refused && (refusal.Fault != mtls.Network || g.refusals.network >= slog.LevelWarn && r.err != errCut):
+	case refused && (refusal.Fault != mtls.Network || g.network >= slog.LevelWarn && r.err != errCut):
 		// Who connects is told of a server that goes away, too: the plain side
 		// sees no more than that its connection broke.
-		g.refusals.tell(secure.RemoteAddr().String(), refusal)
+		g.refusals.Tell(secure.RemoteAddr().String(), refusal)
 	case errors.Is(err, errIdle):
 		g.cfg.Log.Info("connection cut: "+err.Error(), append(attrs, "code", string(code.IdleTimeout))...)
 	default:

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 
+	"github.com/mutual-tls/mutual/identity"
 	"github.com/mutual-tls/mutual/internal/code"
 	"github.com/mutual-tls/mutual/mtls"
 )
@@ -19,7 +20,7 @@ func Serve(cfg Config, make func(refused func(net.Addr, *mtls.Refusal)) (*mtls.S
 		if g.draining.Load() && r.Code == string(code.Canceled) {
 			return // we stop, and the caller did nothing
 		}
-		g.refusals.tell(remote.String(), r)
+		g.refusals.Tell(remote.String(), r)
 	})
 	if err != nil {
 		return nil, err
@@ -36,7 +37,7 @@ func Serve(cfg Config, make func(refused func(net.Addr, *mtls.Refusal)) (*mtls.S
 func (g *Gateway) inbound(ctx context.Context, secure *mtls.Conn) {
 	who := "anonymous"
 	if p, ok := secure.Peer(); ok {
-		who = Plain(p.Name())
+		who = identity.Plain(p.Name())
 	}
 	plain, err := g.cfg.To.Dial(ctx)
 	if err != nil {

@@ -1,4 +1,4 @@
-package gateway
+package refusals
 
 import (
 	"context"
@@ -12,9 +12,8 @@ import (
 	"github.com/mutual-tls/mutual/mtls"
 )
 
-// refusals tells refusals: a sentence each, and of a flood of them the first few
-// and then how many more there were.
-type refusals struct {
+// Log tells refusals. It is safe for concurrent use.
+type Log struct {
 	log *slog.Logger
 	// network is how loud trouble of the network is: who calls is told of it,
 	// and who is called by every scanner is not.
@@ -33,12 +32,13 @@ const (
 	maxHosts = 1024 // told apart within a window; the others count together
 )
 
-func newRefusals(log *slog.Logger, network slog.Level) *refusals {
-	return &refusals{log: log, network: network, hosts: make(map[string]*tally)}
+// New is a Log that tells log. network is how loud trouble of the network is.
+func New(log *slog.Logger, network slog.Level) *Log {
+	return &Log{log: log, network: network, hosts: make(map[string]*tally)}
 }
 
-// tell logs r, which remote met or caused.
-func (f *refusals) tell(remote string, r *mtls.Refusal) {
+// Tell logs r, which remote met or caused.
+func (f *Log) Tell(remote string, r *mtls.Refusal) {
 	level := slog.LevelWarn
 	switch r.Fault {
 	case mtls.Misuse:
@@ -46,12 +46,13 @@ func (f *refusals) tell(remote string, r *mtls.Refusal) {
 	case mtls.Network:
 		level = f.network
 	}
-	if f.log.Enabled(context.Background(), level) && f.admit(remote) {
-		f.log.LogAttrs(context.Background(), level, r.Reason, Attributes(r)...)
+	if f.log.Enabled(context.Background(), level) && f.Admit(remote) {
+		f.log.LogAttrs(context.Background(), level, r.Reason, attributes(r)...)
 	}
 }
 
-func (f *refusals) admit(remote string) bool {
+// Admit says whether there is room for another line of remote, and counts it.
+func (f *Log) Admit(remote string) bool {
 	host := remote
 	if h, _, err := net.SplitHostPort(remote); err == nil {
 		host = h
@@ -81,7 +82,7 @@ func (f *refusals) admit(remote string) bool {
 }
 
 // sweep ends a window, and tells what was held back.
-func (f *refusals) sweep() {
+func (f *Log) sweep() {
 	f.mu.Lock()
 	ended := f.hosts
 	f.hosts = make(map[string]*tally)
@@ -93,9 +94,9 @@ func (f *refusals) sweep() {
 	}
 }
 
-// Attributes are what a log line says of a refusal beside its sentence. What the
+// attributes are what a log line says of a refusal beside its sentence. What the
 // peer sent is quoted.
-func Attributes(r *mtls.Refusal) []slog.Attr {
+func attributes(r *mtls.Refusal) []slog.Attr {
 	out := []slog.Attr{slog.String("code", r.Code), slog.String("id", r.ID)}
 	add := func(key, value string) {
 		if value != "" {
@@ -103,9 +104,9 @@ func Attributes(r *mtls.Refusal) []slog.Attr {
 		}
 	}
 	if name := r.Shown.Name(); name != "" {
-		peer := []any{slog.String("name", Plain(name))}
+		peer := []any{slog.String("name", identity.Plain(name))}
 		if r.Shown.SPIFFE != "" {
-			peer = append(peer, slog.String("spiffe", Plain(r.Shown.SPIFFE)))
+			peer = append(peer, slog.String("spiffe", identity.Plain(r.Shown.SPIFFE)))
 		}
 		if r.Shown.Serial != "" {
 			peer = append(peer, slog.String("serial", r.Shown.Serial))
@@ -128,13 +129,4 @@ func Attributes(r *mtls.Refusal) []slog.Attr {
 		out = append(out, slog.String("alert", r.Alert.String()), slog.Bool("sent", r.Sent))
 	}
 	return out
-}
-
-// Plain is a name as it is where it is a clean one, and quoted else: what a peer
-// wrote must not speak to a terminal.
-func Plain(name string) string {
-	if n, err := identity.Parse(name); err == nil && n.String() == name {
-		return name
-	}
-	return identity.Quote(name)
 }
