@@ -101,16 +101,18 @@ func (a *app) freshen(ctx context.Context, id *agent.Agent, log *slog.Logger) {
 func keeping(g *gateway.Gateway, id *agent.Agent, hosted *host.Host) func(context.Context) {
 	return func(ctx context.Context) {
 		var all sync.WaitGroup
+		changed := id.Changed() // taken before anything can change
 		all.Go(func() { id.Run(ctx) })
 		all.Go(func() {
 			for {
-				changed := id.Changed()
 				select {
 				case <-ctx.Done():
 					return
 				case <-changed:
-					g.Recheck(ctx)
 				}
+				// The next change is awaited before this one is acted on: none is missed.
+				changed = id.Changed()
+				g.Recheck(ctx)
 			}
 		})
 		if hosted != nil {

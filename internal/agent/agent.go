@@ -315,31 +315,52 @@ func (a *Agent) Register(addresses []string) {
 }
 
 // Addresses is where a service is, as the authority says, or, while it is away,
-// said last. From the first call on, changes are followed.
+// said last. From then on changes are followed.
 func (a *Agent) Addresses(ctx context.Context, service string) ([]string, error) {
 	a.mu.Lock()
 	followed := a.interest[service]
-	a.interest[service] = true
 	known := a.state.Services[service]
 	a.mu.Unlock()
 	if followed && len(known) > 0 {
 		return known, nil
 	}
-	a.nudge()
 	s, err := a.client.Service(ctx, service)
 	var p *api.Problem
 	switch {
 	case err == nil:
 		a.learn([]api.Service{*s})
+		a.takeInterest(service)
 		return s.Addresses, nil
 	case errors.As(err, &p) && p.Code == string(code.ServiceUnknown):
 		return nil, err
 	case len(known) > 0:
+		a.takeInterest(service)
 		reason, k, mend := words(err)
 		a.options.Log.Warn(fmt.Sprintf("the authority can't say where %s is now; trying where it was: %s", service, reason), "code", k, "mend", mend)
 		return known, nil
 	}
 	return nil, err
+}
+
+// maxInterest is how many services are followed: the authority refuses whoever
+// asks for more, and then nothing would be heard of revocations either. What is not
+// followed is asked for each time.
+const maxInterest = 64
+
+func (a *Agent) takeInterest(service string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.interest[service] {
+		return
+	}
+	for other := range a.interest {
+		if len(a.interest) < maxInterest {
+			break
+		}
+		delete(a.interest, other)
+	}
+	a.interest[service] = true
+	a.nudge()
 }
 
 // learn keeps the addresses of services, on disk too: a restart finds them
