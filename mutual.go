@@ -2,41 +2,57 @@
 // joins with a line that the authority made, and from then on serves and calls
 // others by name, both ends proven, over an identity that renews itself:
 //
-//	id, err := mutual.Join(ctx, line)          // or mutual.Open(ctx, "web") later
+//	id, err := mutual.Join(ctx, line)                    // or mutual.Open(ctx, "web") later
 //	defer id.Close()
-//	err = mutual.Serve(ctx, id, ":8443", handler, "web")  // who may come in, by name
+//	err = mutual.Serve(ctx, id, ":8443", handler, "web") // who may come in, by name
 //	resp, err := mutual.Client(id).Get("https://orders/") // the service "orders"
 //
-// Nothing here starts an authority: `mutual serve` and `mutual ca` do. What is
-// refused is a *mtls.Refusal, and what the authority refuses says why, too.
+// Listen and Dial are the same for what is not HTTP. Nothing here starts an
+// authority: `mutual serve` and `mutual ca` do.
+//
+// Both ends stay proven. What the authority revokes, and whom it stops trusting,
+// reaches connections that stand, on both sides, and new ones.
+//
+// Whatever was refused, here, by the other end or by the authority, is a
+// *mtls.Refusal, which mtls.RefusalOf finds: why, with a code, and what mends it.
 package mutual
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"sync"
 	"time"
 
 	"github.com/mutual-tls/mutual/internal/agent"
+	"github.com/mutual-tls/mutual/internal/clock"
 	"github.com/mutual-tls/mutual/internal/code"
 	"github.com/mutual-tls/mutual/internal/join"
+	"github.com/mutual-tls/mutual/internal/refusals"
 	"github.com/mutual-tls/mutual/mtls"
 	"github.com/mutual-tls/mutual/mtls/nethttp"
-	"github.com/mutual-tls/mutual/policy"
 )
 
 // Identity is who this program is, kept fresh until Close. It is safe for
 // concurrent use.
 type Identity struct {
-	agent *agent.Agent
-	stop  context.CancelFunc
-	done  chan struct{}
-	raw   *mtls.Client // for Dial
-	web   *mtls.Client // for Client
+	agent    *agent.Agent
+	log      *slog.Logger
+	clock    func() time.Time
+	refusals *refusals.Log
+	raw      *mtls.Client // for Dial
+	web      *mtls.Client // for Client
+	requests *nethttp.Transport
+
+	open context.Context // ends when Close begins
+	stop context.CancelFunc
+	work sync.WaitGroup
+
+	mu         sync.Mutex
+	closed     bool
+	doors      []*door
+	advertised []string // instead of where the doors are
 }
 
 // Option is a choice that Join and Open take.
@@ -55,7 +71,8 @@ func Data(folder string) Option { return func(o *options) { o.Data = folder } }
 // hours by default. They are renewed at two thirds of it.
 func Lifetime(d time.Duration) Option { return func(o *options) { o.Options.Lifetime = d } }
 
-// Logger is told of renewals, and of trouble; by default slog.Default().
+// Logger is told of renewals, of refusals, and of trouble; by default
+// slog.Default().
 func Logger(l *slog.Logger) Option { return func(o *options) { o.Log = l } }
 
 // Domain says which trust domain's identity Open is to open, where there are
@@ -66,81 +83,109 @@ func Domain(name string) Option { return func(o *options) { o.domain = name } }
 // used here before; then nothing is asked of the authority. ctx bounds the
 // joining alone: the identity keeps itself fresh until it is closed.
 func Join(ctx context.Context, line string, choices ...Option) (*Identity, error) {
-	l, err := join.Parse(line)
-	if err != nil {
-		return nil, fmt.Errorf("the join line: %w (%s)", err, code.JoinLineDamaged)
-	}
-	o := settle(choices)
-	a, err := agent.Join(ctx, l, o.Options)
+	o, err := settle(choices)
 	if err != nil {
 		return nil, err
 	}
-	return start(ctx, a)
+	l, err := join.Parse(line)
+	if err != nil {
+		return nil, refuse(code.JoinLineDamaged, mtls.Misuse, "the join line can't be used: "+err.Error(), err)
+	}
+	a, err := agent.Join(ctx, l, o.Options)
+	if err != nil {
+		return nil, told(err)
+	}
+	return start(ctx, a, o)
 }
 
 // Open opens the identity that an earlier Join, or the commands, left under a
-// name.
+// name. Where it slept past its end it is renewed first, which ctx bounds; an
+// authority that is away is no error, and the renewal is tried again.
 func Open(ctx context.Context, name string, choices ...Option) (*Identity, error) {
-	o := settle(choices)
-	a, err := agent.Open(o.domain, name, o.Options)
+	o, err := settle(choices)
 	if err != nil {
 		return nil, err
 	}
-	return start(ctx, a)
+	a, err := agent.Open(o.domain, name, o.Options)
+	if err != nil {
+		return nil, told(err)
+	}
+	return start(ctx, a, o)
 }
 
-func settle(choices []Option) *options {
+// The shortest and the longest life that can be asked for; what the authority
+// grants, its profile says.
+const (
+	minLifetime = 30 * time.Second
+	maxLifetime = 90 * 24 * time.Hour
+)
+
+func settle(choices []Option) (*options, error) {
 	o := &options{}
 	for _, c := range choices {
 		c(o)
 	}
-	return o
+	if d := o.Options.Lifetime; d != 0 && (d < minLifetime || d > maxLifetime) {
+		return nil, refuse(code.OutsideProfile, mtls.Misuse, fmt.Sprintf("a lifetime of %v can't be asked for; it can be %v to %v (90 days)", d, minLifetime, maxLifetime), nil)
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Clock == nil {
+		o.Clock = clock.Now
+	}
+	return o, nil
 }
 
-func start(ctx context.Context, a *agent.Agent) (*Identity, error) {
-	if a.Valid() != nil {
-		// It slept past its end: renew before it is used, if that can be had.
-		_ = a.Renew(ctx)
+// renewTime is how long an identity that has ended waits for its renewal before it
+// is given to the caller all the same.
+const renewTime = 30 * time.Second
+
+func start(ctx context.Context, a *agent.Agent, o *options) (*Identity, error) {
+	id := &Identity{agent: a, log: o.Log, clock: o.Clock, refusals: refusals.New(o.Log, slog.LevelDebug)}
+	var err error
+	if id.raw, err = id.client(nil); err == nil {
+		id.web, err = id.client(nethttp.Protocols())
 	}
-	id := &Identity{agent: a, done: make(chan struct{})}
-	for alpn, c := range map[bool]**mtls.Client{false: &id.raw, true: &id.web} {
-		cfg := mtls.ClientConfig{Identity: a.Identity(), Servers: a.Server()}
-		if alpn {
-			cfg.ALPN = nethttp.Protocols()
-		}
-		made, err := mtls.NewClient(cfg)
-		if err != nil {
-			return nil, err
-		}
-		*c = made
+	if err != nil {
+		_ = a.Close()
+		return nil, err
 	}
-	run, stop := context.WithCancel(context.WithoutCancel(ctx))
-	id.stop = stop
-	var all sync.WaitGroup
-	all.Go(func() { a.Run(run) })
-	all.Go(func() {
-		id.whenTrustChanges(run, func(ctx context.Context) {
-			id.raw.Recheck(ctx)
-			id.web.Recheck(ctx)
-		})
-	})
-	go func() {
-		all.Wait()
-		close(id.done)
-	}()
+	id.requests = nethttp.NewTransportDial(id.dialURL, nil)
+	if ended := a.Valid(); ended != nil {
+		renewing, cancel := context.WithTimeout(ctx, renewTime)
+		if err := a.Renew(renewing); err != nil {
+			o.Log.Warn(fmt.Sprintf("%v: %v", ended, err), "code", string(code.RenewalFailed))
+		}
+		cancel()
+	}
+	id.open, id.stop = context.WithCancel(context.WithoutCancel(ctx))
+	changed := a.Changed() // taken before anything can change
+	id.work.Go(func() { a.Run(id.open) })
+	id.work.Go(func() { id.judgeAgain(id.open, changed) })
 	return id, nil
 }
 
-func (id *Identity) whenTrustChanges(ctx context.Context, judge func(context.Context)) {
+func (id *Identity) client(alpn []string) (*mtls.Client, error) {
+	return mtls.NewClient(mtls.ClientConfig{
+		Identity: id.agent.Identity(), Servers: id.agent.Server(), ALPN: alpn, Common: mtls.Common{Clock: id.clock},
+	})
+}
+
+// judgeAgain judges all that stands at every change of trust.
+func (id *Identity) judgeAgain(ctx context.Context, changed <-chan struct{}) {
 	for {
-		changed := id.agent.Changed()
 		select {
 		case <-ctx.Done():
 			return
-		case <-id.done:
-			return
 		case <-changed:
-			judge(ctx)
+		}
+		// The next change is awaited before this one is acted on: none is missed.
+		changed = id.agent.Changed()
+		id.raw.Recheck(ctx)
+		id.web.Recheck(ctx)
+		for _, s := range id.servers() {
+			s.Recheck(ctx)
 		}
 	}
 }
@@ -159,104 +204,45 @@ func (id *Identity) Expires() time.Time { return id.agent.Leaf().NotAfter() }
 
 // Identity and Verifier are for a Server or Client of package mtls that is made
 // by hand; Verifier judges peers of the trust domain's authority, and who they
-// are is for the caller to ask.
+// are is for the caller to ask. Such a Server or Client is to Recheck whenever
+// Changed says so.
 func (id *Identity) Identity() mtls.Identity { return id.agent.Identity() }
 
 // Verifier judges peers; see Identity.
 func (id *Identity) Verifier() mtls.Verifier { return id.agent.Verifier() }
 
-// Close ends the renewals. Listeners and connections stay, and end with the
-// certificate at the latest.
+// Changed is closed at the next change of whom to trust. Take the next one before
+// acting on it.
+func (id *Identity) Changed() <-chan struct{} { return id.agent.Changed() }
+
+// Close ends all that rests on the identity: its renewals, its listeners, and the
+// connections that stand, since nobody would hear any more that their peers were
+// revoked. Whoever wants requests to be finished ends Serve by its context first.
+// The identity stays on disk, for Open. A second Close does nothing.
 func (id *Identity) Close() error {
-	id.stop()
-	<-id.done
+	id.mu.Lock()
+	closed, doors := id.closed, id.doors
+	id.closed, id.doors = true, nil
+	id.mu.Unlock()
+	if !closed {
+		id.stop()
+		for _, d := range doors {
+			_ = d.listener.Close()
+			d.server.Abort()
+		}
+		id.requests.CloseIdleConnections()
+		id.raw.Abort()
+		id.web.Abort()
+	}
+	id.work.Wait()
 	return id.agent.Close()
 }
 
-// Listen takes connections of those whom allow names: "web" in our own trust
-// domain, "*.example.com", or a whole SPIFFE ID. Everybody else is refused. The
-// authority is told the address, so that others find it by this identity's name;
-// for an address that others reach another way see Advertise. The listener is
-// closed when ctx ends.
-func Listen(ctx context.Context, id *Identity, address string, allow ...string) (*mtls.Listener, error) {
-	return listen(ctx, id, address, nil, allow)
-}
-
-func listen(ctx context.Context, id *Identity, address string, alpn []string, allow []string) (*mtls.Listener, error) {
-	rules, err := policy.Parse(allow, id.agent.Domain())
-	if err != nil {
-		return nil, err
+func (id *Identity) isClosed() error {
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	if id.closed {
+		return refuse(code.Closed, mtls.Misuse, "the identity "+id.Name()+" was closed", net.ErrClosed)
 	}
-	server, err := mtls.NewServer(mtls.ServerConfig{Identity: id.agent.Identity(), Clients: mtls.Required(mtls.Allow(id.agent.Verifier(), rules)), ALPN: alpn})
-	if err != nil {
-		return nil, err
-	}
-	l, err := server.Listen("tcp", address)
-	if err != nil {
-		return nil, err
-	}
-	where, err := agent.Advertise(l.Addr())
-	if err != nil {
-		_ = l.Close()
-		return nil, err
-	}
-	id.agent.Register(where)
-	context.AfterFunc(ctx, func() { _ = l.Close() })
-	go id.whenTrustChanges(ctx, server.Recheck)
-	return l, nil
-}
-
-// Advertise tells the authority where others reach this identity, HOST:PORT each,
-// instead of the address that Listen was given: behind a load balancer, say.
-func (id *Identity) Advertise(addresses ...string) { id.agent.Register(addresses) }
-
-// Dial connects to a service by its name. The authority knows where it is, and
-// whoever answers has to prove to be the service in our own trust domain.
-func Dial(ctx context.Context, id *Identity, service string) (*mtls.Conn, error) {
-	return id.agent.Reach(ctx, id.raw, service)
-}
-
-// Serve answers HTTP/1.1 and HTTP/2 requests of those whom allow names with h, as
-// Listen says, until ctx ends; requests in flight then have half a minute. Who
-// asks, nethttp.Peer tells.
-func Serve(ctx context.Context, id *Identity, address string, h http.Handler, allow ...string) error {
-	// Not closed with ctx, but after what is in flight.
-	serving, over := context.WithCancel(context.WithoutCancel(ctx))
-	defer over()
-	l, err := listen(serving, id, address, nethttp.Protocols(), allow)
-	if err != nil {
-		return err
-	}
-	s := nethttp.NewServer(&http.Server{Handler: h, ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute})
-	ended := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() {
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
-		defer cancel()
-		err := s.Shutdown(end)
-		if err != nil {
-			_ = s.Close()
-		}
-		ended <- err
-	})
-	err = s.Serve(l)
-	_ = l.Close()
-	if !stop() {
-		return <-ended
-	}
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
-	}
-	return err
-}
-
-// Client is an HTTP client whose host names are services: https://orders/ means
-// the service "orders", wherever it is. It keeps connections; make one and use it.
-func Client(id *Identity) *http.Client {
-	return &http.Client{Transport: nethttp.NewTransportDial(func(ctx context.Context, address string) (*mtls.Conn, error) {
-		service, _, err := net.SplitHostPort(address)
-		if err != nil {
-			return nil, err
-		}
-		return id.agent.Reach(ctx, id.web, service)
-	}, nil)}
+	return nil
 }

@@ -30,7 +30,7 @@ var floors = [][]string{
 	{"internal/ca"},
 	{"internal/ca/store", "internal/ca/signing"},
 	{"internal/api/client"},
-	{"internal/api"},
+	{"internal/api", "internal/refusals"},
 	{"internal/join"},
 	{"mtls/nethttp"},
 	{"mtls"},
@@ -155,6 +155,28 @@ func TestTheLibraryStandsOnItsOwn(t *testing.T) {
 				}
 			} else if slices.Contains(p.Deps, b) {
 				t.Errorf("%s depends on %s", room, b)
+			}
+		}
+	}
+}
+
+// A program that uses the library is no authority, and carries none.
+func TestTheLibraryHasNoAuthority(t *testing.T) {
+	cmd := exec.Command("go", "list", "-deps", ".")
+	cmd.Dir = root(t)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	deps := strings.Fields(string(out))
+	if !slices.Contains(deps, module+"/internal/agent") {
+		t.Fatalf("the root's packages are not all here: %v", deps)
+	}
+	for _, d := range deps {
+		for _, banned := range []string{"database/sql", "modernc.org/", module + "/internal/ca", module + "/internal/host", module + "/cmd/"} {
+			if d == strings.TrimSuffix(banned, "/") || strings.HasPrefix(d, strings.TrimSuffix(banned, "/")+"/") {
+				t.Errorf("the library depends on %s", d)
 			}
 		}
 	}
