@@ -269,9 +269,9 @@ func (a *Agent) follow(ctx context.Context) {
 		case r = <-got:
 		case <-a.wake:
 			// What is followed has changed: ask anew, for all of it.
-			woken, revision = true, ""
 			cancel()
 			<-got
+			woken, revision = true, ""
 		}
 		cancel()
 		if woken {
