@@ -147,11 +147,16 @@ func TestWhoIsNotAllowedIsRefusedAndBothSidesKnow(t *testing.T) {
 
 	l := w.listen(orders, "web")
 	w.at("orders", l.Addr().String())
-	c, err := mutual.Dial(t.Context(), batch, "orders")
-	if err == nil {
-		defer c.Close()
-		err = c.Admitted(t.Context())
-	}
+	// The new address reaches batch in a moment.
+	w.until("somebody answers batch", func() bool {
+		var c *mtls.Conn
+		if c, err = mutual.Dial(t.Context(), batch, "orders"); err == nil {
+			err = c.Admitted(t.Context())
+			_ = c.Close()
+		}
+		r, ok := mtls.RefusalOf(err)
+		return !ok || r.Fault != mtls.Network
+	})
 	refusal(t, err, "M0508")
 }
 
@@ -236,11 +241,14 @@ func TestWhoIsRevokedIsCutOffAndNotLetInAgain(t *testing.T) {
 			if r, ok := mtls.RefusalOf(err); !ok || r.Alert.String() != "certificate_revoked" {
 				t.Errorf("the connection ended with %v", err)
 			}
-			c, err = mutual.Dial(t.Context(), web, "orders")
-			if err == nil {
-				err = c.Admitted(t.Context())
-				_ = c.Close()
-			}
+			w.until("somebody answers web", func() bool {
+				if c, err = mutual.Dial(t.Context(), web, "orders"); err == nil {
+					err = c.Admitted(t.Context())
+					_ = c.Close()
+				}
+				r, ok := mtls.RefusalOf(err)
+				return !ok || r.Fault != mtls.Network
+			})
 			if r, ok := mtls.RefusalOf(err); !ok || r.Alert.String() != "certificate_revoked" {
 				t.Errorf("a new one: %v", err)
 			}
