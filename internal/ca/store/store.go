@@ -124,9 +124,10 @@ func check(ctx context.Context, db *sql.DB, file string) error {
 
 // The result codes of SQLite that decide something here.
 const (
-	sqliteConstraint = 19
 	sqliteCorrupt    = 11
 	sqliteNotADB     = 26
+	sqliteUnique     = 2067
+	sqlitePrimaryKey = 1555
 )
 
 // migrate brings the database to the newest version, each step whole.
@@ -196,12 +197,16 @@ func run(ctx context.Context, db *sql.DB, f func(*Tx) error) error {
 	}
 	defer tx.Rollback() //nolint:errcheck // after a commit it says that there is nothing to undo
 	if err := f(&Tx{tx, ctx}); err != nil {
+		if ctx.Err() != nil && errors.Is(err, ErrFailed) {
+			return ctx.Err() // it was interrupted
+		}
 		return err
 	}
 	return failed(tx.Commit())
 }
 
-// failed tells a constraint, no row and a failure apart.
+// failed tells a record that is there already, no row, an asker who went away and a
+// failure apart.
 func failed(err error) error {
 	if err == nil {
 		return nil
@@ -209,7 +214,10 @@ func failed(err error) error {
 	if errors.Is(err, sql.ErrNoRows) {
 		return ErrNone
 	}
-	if e := (*sqlite.Error)(nil); errors.As(err, &e) && e.Code()&0xff == sqliteConstraint {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	if e := (*sqlite.Error)(nil); errors.As(err, &e) && (e.Code() == sqliteUnique || e.Code() == sqlitePrimaryKey) {
 		return fmt.Errorf("%w: %w", ErrConflict, err)
 	}
 	return fmt.Errorf("%w: %w", ErrFailed, err)
