@@ -11,7 +11,7 @@ LDFLAGS  := -s -w -X main.version=$(VERSION)
 FUZZTIME ?= 30s
 ONCE     ?=
 TESTS    ?= ./...
-MODULES  := . internal/suite/wycheproof
+MODULES  := . internal/suite/wycheproof internal/ca/zlint
 
 # The version comes from here, so Go need not ask git, which refuses where the
 # tree belongs to another user.

@@ -108,7 +108,7 @@ var errLeave = errors.New("there is no leave to sign this")
 // Sign is the one function that signs. It answers with the certificate, or the
 // list of revocations, in DER; or with the bare signature of a statement.
 func (s *Signer) Sign(l *Leave) ([]byte, error) {
-	if l == nil || l.by == nil || l.by != s || l.used.Swap(true) || sha256.Sum256(l.bytes) != l.sum {
+	if l == nil || l.used.Swap(true) || l.by == nil || l.by != s || sha256.Sum256(l.bytes) != l.sum {
 		return nil, errLeave
 	}
 	if s.key == nil {
