@@ -211,7 +211,11 @@ func (a *app) ca(ctx context.Context, f *caFlags) error {
 	if err != nil {
 		return fail(exitFailed, err)
 	}
-	defer authority.Close()
+	defer func() {
+		if err := authority.Close(); err != nil {
+			log.Error("the authority did not end in order: " + err.Error())
+		}
+	}()
 	if f.domain != "" && f.domain != authority.Domain() {
 		return fail(exitFailed, fmt.Errorf("the authority in %s is of the trust domain %s, which is for ever; leave --domain out, or give another folder with --data", dir, authority.Domain()))
 	}

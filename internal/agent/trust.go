@@ -56,7 +56,9 @@ func openTrust(h home, domain string, o Options) (*trust, error) {
 	var kept api.Revocations
 	switch err := h.readJSON(revocationsFile, &kept); {
 	case err == nil:
-		t.readLists(kept.Lists, kept.Issuers)
+		if _, err := t.readLists(kept.Lists, kept.Issuers); err != nil {
+			o.Log.Warn("on disk: "+err.Error(), "code", string(code.RevocationsRefused))
+		}
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}
