@@ -82,18 +82,8 @@ func (a *app) joined(ctx context.Context, l *join.Line, o agent.Options) (*agent
 	if err != nil {
 		return nil, ofAuthority(err)
 	}
-	a.freshen(ctx, id, o.Log)
+	id.Freshen(ctx)
 	return id, nil
-}
-
-// freshen renews an identity that slept past its end before it is used.
-func (a *app) freshen(ctx context.Context, id *agent.Agent, log *slog.Logger) {
-	if id.Valid() == nil {
-		return
-	}
-	if err := id.Renew(ctx); err != nil {
-		log.Warn(fmt.Sprintf("%v: %v", id.Valid(), err), "code", string(code.RenewalFailed))
-	}
 }
 
 // keeping keeps a joined gateway's identity fresh, judges what stands again when

@@ -329,7 +329,7 @@ func (a *app) identityOf(ctx context.Context, name string, s *serveFlags, o agen
 		// Joined by a line before: the authority is on another machine.
 		id, err := agent.Open("", name, o)
 		if err == nil {
-			a.freshen(ctx, id, o.Log)
+			id.Freshen(ctx)
 			return id, nil, nil
 		}
 		if !isMissing(err) {
@@ -355,14 +355,14 @@ func (a *app) identityOf(ctx context.Context, name string, s *serveFlags, o agen
 		return id, hosted, nil
 	}
 	id, err := agent.Open(status.Domain, name, o)
-	if isMissing(err) {
+	if isMissing(err) || err == nil && id.TooLate() {
 		id, err = a.enrolHere(ctx, name, hosted.Admin(), o)
 	}
 	if err != nil {
 		hosted.Stop()
 		return nil, nil, ofAuthority(err)
 	}
-	a.freshen(ctx, id, o.Log)
+	id.Freshen(ctx)
 	return id, hosted, nil
 }
 

@@ -207,8 +207,7 @@ func (a *Agent) spent(l *join.Line) bool {
 	if a.state.Token == hex.EncodeToString(hash[:]) {
 		return false
 	}
-	return a.state.Standing == api.StateRevoked || a.state.Standing == api.StateFrozen ||
-		a.options.Clock().After(a.leaf.NotAfter().Add(lateRenewal))
+	return a.state.Standing == api.StateRevoked || a.state.Standing == api.StateFrozen || a.TooLate()
 }
 
 func (a *Agent) standing() string {
@@ -286,6 +285,23 @@ func (a *Agent) Valid() error {
 		return fmt.Errorf("the certificate of %s ended at %s and could not be renewed; see that the authority can be reached", a.Name(), leaf.NotAfter().UTC().Format(time.RFC3339))
 	}
 	return nil
+}
+
+// TooLate says whether the certificate ended so long ago that it can't be renewed
+// any more, but by a new line alone.
+func (a *Agent) TooLate() bool {
+	return a.options.Clock().After(a.Leaf().NotAfter().Add(lateRenewal))
+}
+
+// Freshen renews a certificate that slept past its end. Where that fails it is
+// logged, and Run tries again.
+func (a *Agent) Freshen(ctx context.Context) {
+	if a.Valid() == nil {
+		return
+	}
+	if err := a.Renew(ctx); err != nil {
+		a.complain(err)
+	}
 }
 
 // Heard is when the authority answered last, zero if it has not since Open.

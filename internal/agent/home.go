@@ -141,8 +141,9 @@ func find(ids string, l *join.Line) (home, bool) {
 }
 
 // nextKey is the key of the next certificate. It is on disk before anybody is
-// told its public half: an answer that is lost can be asked for again.
-func nextKey(file string) (crypto.Signer, error) {
+// told its public half: an answer that is lost can be asked for again. One that is
+// in use already is what a crash left behind; used is nil where there is none.
+func nextKey(file string, used *pki.Certificate) (crypto.Signer, error) {
 	b, err := folder.Read(file)
 	switch {
 	case err == nil:
@@ -150,12 +151,12 @@ func nextKey(file string) (crypto.Signer, error) {
 		if block, rest := pem.Decode(b); block != nil && len(bytes.TrimSpace(rest)) == 0 {
 			defer clear(block.Bytes)
 			if k, err := x509.ParsePKCS8PrivateKey(block.Bytes); err == nil {
-				if s, ok := k.(crypto.Signer); ok {
+				if s, ok := k.(crypto.Signer); ok && !isOf(s, used) {
 					return s, nil
 				}
 			}
 		}
-		// Damaged, and nothing depends on it: no certificate is for it.
+		// Damaged, or in use: nothing depends on the file.
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}
@@ -169,6 +170,15 @@ func nextKey(file string) (crypto.Signer, error) {
 	}
 	defer clear(text)
 	return key, folder.Write(file, text)
+}
+
+// isOf says whether a certificate is for a key.
+func isOf(key crypto.Signer, c *pki.Certificate) bool {
+	if c == nil {
+		return false
+	}
+	p, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool })
+	return ok && p.Equal(c.X509.PublicKey)
 }
 
 func keyPEM(key crypto.Signer) ([]byte, error) {

@@ -111,7 +111,7 @@ func (a *Agent) Renew(ctx context.Context) error {
 	if adopted, err := a.adopt(); err != nil || adopted && a.options.Clock().Before(a.due()) {
 		return err
 	}
-	key, err := nextKey(a.home.file(nextKeyFile))
+	key, err := nextKey(a.home.file(nextKeyFile), a.Leaf())
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,6 @@ func (a *Agent) Renew(ctx context.Context) error {
 	a.saveState()
 	a.mu.Unlock()
 	_, err = a.adopt()
-	a.client.Forget()
 	return err
 }
 
@@ -167,7 +166,10 @@ func (a *Agent) adopt() (bool, error) {
 	}
 	a.leaf, a.jitter = leaf, drawJitter()
 	a.swap.Set(cert)
-	a.nudge() // who asks for updates is to do so as the new certificate, not to the end of the former
+	// Who asks for updates is to do so as the new certificate, not to the end of
+	// the former: no connection of that one is used again.
+	a.client.Forget()
+	a.nudge()
 	a.options.Log.Info(fmt.Sprintf("a new certificate is in use for %s, valid until %s", a.state.Name, leaf.NotAfter().UTC().Format(time.RFC3339)),
 		"serial", leaf.Serial(), "domain", a.state.Domain)
 	return true, nil
@@ -187,6 +189,10 @@ func (a *Agent) complain(err error) {
 		log = a.options.Log.Error
 		a.stand(standing)
 		mend = fmt.Sprintf("if it is to come back, enrol it anew: mutual token %s", a.Name())
+	}
+	if a.TooLate() {
+		log, k = a.options.Log.Error, string(code.RenewalTooLate)
+		mend = fmt.Sprintf("it can't be renewed any more; enrol it anew: mutual token %s", a.Name())
 	}
 	when := fmt.Sprintf("ends in %v", left)
 	if left <= 0 {
@@ -237,7 +243,7 @@ func (a *Agent) stand(standing string) {
 
 // longestPause keeps a short life from being slept through.
 func (a *Agent) longestPause(err error) time.Duration {
-	if standingOf(err) != "" {
+	if standingOf(err) != "" || a.TooLate() {
 		return lastRetry
 	}
 	a.mu.Lock()

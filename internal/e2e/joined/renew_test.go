@@ -1,0 +1,234 @@
+package joined
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/mutual-tls/mutual/internal/e2e/stage"
+)
+
+// load asks at every address, again and again, until the answer's function is
+// called, which says how many requests there were. One that fails fails the test.
+func load(t *testing.T, addresses ...string) (stop func() int64) {
+	t.Helper()
+	var all sync.WaitGroup
+	var asked atomic.Int64
+	over := make(chan struct{})
+	for _, address := range addresses {
+		all.Go(func() {
+			pause := time.NewTicker(20 * time.Millisecond)
+			defer pause.Stop()
+			for {
+				select {
+				case <-over:
+					return
+				case <-pause.C:
+				}
+				if err := stage.Once(address); err != nil {
+					t.Errorf("request %d failed: %v", asked.Load(), err)
+					return
+				}
+				asked.Add(1)
+			}
+		})
+	}
+	var once sync.Once
+	stop = func() int64 {
+		once.Do(func() { close(over) })
+		all.Wait()
+		return asked.Load()
+	}
+	t.Cleanup(func() { stop() })
+	return stop
+}
+
+// rotations is how often a gateway has taken a new certificate.
+func rotations(g *stage.Gate) (n int) {
+	for _, e := range g.Log() {
+		if strings.HasPrefix(e.Msg, "a new certificate is in use") {
+			n++
+		}
+	}
+	return n
+}
+
+// awaitRotations waits until each gateway has taken n new certificates.
+func awaitRotations(t *testing.T, n int, gates ...*stage.Gate) {
+	t.Helper()
+	for _, g := range gates {
+		stage.Await(t, "not renewed", func() error {
+			if had := rotations(g); had < n {
+				return fmt.Errorf("%d new certificates, expected %d", had, n)
+			}
+			return nil
+		})
+	}
+}
+
+// Ten agents side by side renew twenty times each while requests go through all of
+// them. A step of the clock is past the time of renewal, and short of the end. The
+// grace time is what it is usually, in steps: a request may see two of them.
+func TestTwoHundredRotationsLoseNoRequest(t *testing.T) {
+	h := newMovedHouse(t)
+	const callers, turns = 9, 20
+	var names, addresses []string
+	for n := range callers {
+		names = append(names, fmt.Sprintf("web%d", n))
+	}
+	orders := h.orders("--lifetime", "1h", "--grace", "5h", "--allow", strings.Join(names, ","))
+	gates := []*stage.Gate{orders}
+	for _, name := range names {
+		g := h.caller(name, orders.Lines[name], "--lifetime", "1h", "--grace", "5h")
+		gates, addresses = append(gates, g), append(addresses, g.Address)
+	}
+	stop := load(t, addresses...)
+	for turn := range turns {
+		h.clock.set(time.Duration(turn+1) * 44 * time.Minute)
+		awaitRotations(t, turn+1, gates...)
+	}
+	if n := stop(); n < callers*turns {
+		t.Errorf("%d requests are no load", n)
+	}
+	for _, g := range gates {
+		for _, e := range g.Log() {
+			if e.Level != "INFO" {
+				t.Errorf("%s: %s", e.Level, e.Msg)
+			}
+		}
+	}
+}
+
+// An authority that is away when it is time to renew is tried again; nobody who is
+// already in notices.
+func TestAnAuthorityThatIsAwayAtRenewalCostsNothing(t *testing.T) {
+	h := newMovedHouse(t)
+	authority := h.authority()
+	// On a machine of its own: it does not host the authority meanwhile.
+	orders := h.start("serve", "orders", "--to", h.to, "--allow", "web", "--join-file", write(t, h.place("line"), h.line("orders")),
+		"--data", h.place("o"), "--listen", "127.0.0.1:0", "--lifetime", "1h")
+	web := h.caller("b", h.line("web", "--service", "orders"), "--lifetime", "1h")
+	stage.AwaitAnswer(t, web.Address)
+	stop := load(t, web.Address)
+	authority.Stop()
+	h.clock.set(45 * time.Minute)
+	for _, g := range []*stage.Gate{orders, web} {
+		stage.Await(t, "no two attempts", func() error {
+			n := 0
+			for _, e := range g.Log() {
+				if e.Code == "M0921" && strings.Contains(e.Msg, "could not be renewed") {
+					n++
+				}
+			}
+			if n < 2 {
+				return fmt.Errorf("%d attempts:\n%s", n, g.Output())
+			}
+			return nil
+		})
+	}
+	h.authority()
+	awaitRotations(t, 1, orders, web)
+	if stop() == 0 {
+		t.Error("nothing was asked")
+	}
+}
+
+// A connection lives to the end of the certificate that it was admitted with,
+// whatever is renewed meanwhile, and for the grace time more.
+func TestAStandingConnectionLivesToTheEndItWasAdmittedWith(t *testing.T) {
+	h := newMovedHouse(t)
+	orders := h.orders("--lifetime", "1h", "--grace", "5m")
+	web := h.caller("b", orders.Lines["web"], "--lifetime", "1h", "--grace", "5m")
+	conn := stage.Dial(t, web.Address)
+	still := func(when string) {
+		t.Helper()
+		if err := stage.Ask(conn, "still there?\n"); err != nil {
+			t.Fatalf("%s: %v", when, err)
+		}
+	}
+	still("at once")
+	for turn, when := range []time.Duration{45 * time.Minute, 58 * time.Minute} {
+		h.clock.set(when)
+		awaitRotations(t, 1, orders, web)
+		still(fmt.Sprintf("after rotation %d", turn))
+	}
+	// Past the end, within the grace.
+	h.clock.set(63 * time.Minute)
+	later := stage.Dial(t, web.Address)
+	if err := stage.Ask(later, "a new one\n"); err != nil {
+		t.Fatal(err)
+	}
+	still("in the grace time")
+	h.clock.set(68 * time.Minute)
+	stage.Await(t, "it stands for ever", func() error {
+		if stage.Ask(conn, "still there?\n") == nil {
+			return errors.New("it is carried")
+		}
+		return nil
+	})
+	if err := stage.Ask(later, "the new one\n"); err != nil {
+		t.Errorf("the other one: %v", err)
+	}
+	stage.AwaitAnswer(t, web.Address)
+	found := false
+	for _, g := range []*stage.Gate{orders, web} {
+		for _, e := range g.Log() {
+			found = found || strings.Contains(e.Msg, "end")
+		}
+	}
+	if !found {
+		t.Errorf("not a word of why:\n%s\n%s", orders.Output(), web.Output())
+	}
+}
+
+// A stop in the middle of a renewal leaves an identity that goes on.
+func TestAnAgentThatIsKilledWhileItRenewsGoesOn(t *testing.T) {
+	h := newMovedHouse(t)
+	orders := h.orders("--lifetime", "1h")
+	line := orders.Lines["web"]
+	for turn := range 6 {
+		web := h.caller("b", line, "--lifetime", "1h")
+		stage.AwaitAnswer(t, web.Address)
+		h.clock.set(time.Duration(turn+1) * 44 * time.Minute)
+		// At one moment or another of it, as it comes.
+		next, _ := filepath.Glob(filepath.Join(h.place("b"), "id", "*", "web"))
+		stage.Await(t, "no renewal", func() error {
+			if _, err := os.Stat(filepath.Join(next[0], "next.key")); err != nil && rotations(web) == 0 {
+				return err
+			}
+			return nil
+		})
+		if err := web.Cmd.Process.Signal(syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		_ = web.Wait(time.Minute)
+	}
+	// The worst moment: the new certificate is on disk, and its key still lies
+	// where the next one is made.
+	found, err := filepath.Glob(filepath.Join(h.place("b"), "id", "*", "web", "identity.pem"))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%v, %v", found, err)
+	}
+	both, err := os.ReadFile(found[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, _, _ := strings.Cut(string(both), "-----BEGIN CERTIFICATE-----")
+	write(t, filepath.Join(filepath.Dir(found[0]), "next.key"), key)
+	h.clock.set(7 * 44 * time.Minute)
+	web := h.caller("b", line, "--lifetime", "1h")
+	awaitRotations(t, 1, web)
+	stage.AwaitAnswer(t, web.Address)
+	for _, c := range h.list() {
+		if c.State != "valid" {
+			t.Errorf("%+v", c)
+		}
+	}
+}
