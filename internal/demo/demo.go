@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/mutual-tls/mutual/internal/join"
 )
 
 // Options are what the demo is told.
@@ -24,14 +27,19 @@ type Options struct {
 // patience is how long anything may take that usually takes no time at all.
 const patience = 20 * time.Second
 
+// lifetime is the shortest that there is: who watches need not wait for a day.
+const lifetime = 30 * time.Second
+
 // demo is one run.
 type demo struct {
 	Options
 	teller
 	keeper *keeper
-	papers *papers
 
 	orders, serve, web, connect *process
+	line                        string // the join line of web, token and all
+	stranger                    *process
+	rotations                   int
 }
 
 // Run tells the story. An error is a step that did not go as it should have, in
@@ -57,11 +65,15 @@ func Run(ctx context.Context, o Options) (err error) {
 		title string
 		run   func(context.Context) error
 	}{
-		{"Certificates, made on the spot", d.makePapers},
-		{"orders: a plain HTTP service, and mutual serve before it", d.startOrders},
-		{"web: another one, and mutual connect to take it to orders", d.startWeb},
+		{"Machine A: orders, a plain HTTP service, and one command", d.startOrders},
+		{"Machine B: web, another one, and one command", d.startWeb},
 		{"Requests go through", d.ask},
+		{"PEM files, for callers without a gateway and for strangers", d.issue},
+		{"Certificates rotate under load", d.rotate},
+		{"A join line that leads to a stranger is refused", d.misled},
 		{"Four callers are refused, and both ends know why", d.refuse},
+		{"Who is enrolled", d.list},
+		{"A fresh handshake, in short", d.explain},
 		{lines, d.try},
 	} {
 		if err := d.begin(n+1, step.title); err != nil {
@@ -80,134 +92,72 @@ func Run(ctx context.Context, o Options) (err error) {
 	return d.stay(ctx)
 }
 
-// makePapers makes an authority, who it vouches for, and who it does not.
-func (d *demo) makePapers(context.Context) (err error) {
-	if d.papers, err = makePapers(d.keeper.dir); err != nil {
-		return err
-	}
-	return d.tell(event{Event: "certificates", Dir: d.papers.dir, Certificates: d.papers.list})
-}
+// machine is the data folder of one of the machines of the story.
+func (d *demo) machine(name string) string { return filepath.Join(d.keeper.dir, name) }
 
+// startOrders starts the service, and the command that makes the authority and a
+// join line.
 func (d *demo) startOrders(ctx context.Context) (err error) {
 	if d.orders, err = d.startService(ctx, "orders"); err != nil {
 		return err
 	}
-	d.serve, err = d.startGateway(ctx, "serve", "orders", "--to", d.orders.address, "--listen", "127.0.0.1:0", "--allow", "web",
-		"--cert", d.papers.cert("orders"), "--key", d.papers.key("orders"), "--client-ca", d.papers.ca)
-	return err
+	if d.serve, err = d.startGateway(ctx, "serve", "orders", "--to", d.orders.address, "--allow", "web", "--lifetime", lifetime.String(),
+		"--listen", "127.0.0.1:0", "--ca-listen", "127.0.0.1:0", "--data", d.machine("a")); err != nil {
+		return err
+	}
+	if d.line = d.serve.lines["web"]; d.line == "" || len(d.serve.lines) != 1 {
+		return fmt.Errorf("mutual serve was to make one join line, for web, and made %d", len(d.serve.lines))
+	}
+	l, err := join.Parse(d.line)
+	if err != nil {
+		return fmt.Errorf("the join line that mutual serve made can't be read: %w", err)
+	}
+	var status struct {
+		Domain    string   `json:"domain"`
+		Authority []string `json:"authority"`
+		Process   int      `json:"process"`
+	}
+	if err := d.runJSON(ctx, &status, "ca", "status", "--data", d.machine("a")); err != nil {
+		return err
+	}
+	return d.tell(event{Event: "authority", Name: status.Domain, Address: strings.Join(status.Authority, ", "), PID: status.Process, Join: l.String()})
 }
 
+// startWeb starts the command that joins, and the service that calls through it.
 func (d *demo) startWeb(ctx context.Context) (err error) {
-	if d.connect, err = d.startGateway(ctx, d.calling("web")...); err != nil {
+	if d.connect, err = d.startGateway(ctx, "connect", d.line, "--listen", "127.0.0.1:0", "--lifetime", lifetime.String(), "--data", d.machine("b")); err != nil {
 		return err
 	}
 	d.web, err = d.startService(ctx, "web", "--orders", "http://"+d.connect.address)
 	return err
 }
 
-// calling is a connect to orders that shows the certificate of who, "" for none.
-func (d *demo) calling(who string) []string {
-	args := []string{"connect", "--to", d.serve.address, "--server-name", "orders", "--listen", "127.0.0.1:0"}
-	if who != "" {
-		args = append(args, "--cert", d.papers.cert(who), "--key", d.papers.key(who))
-	}
-	return append(args, "--server-ca", d.papers.ca)
-}
-
-// ask asks web, which asks orders through both gateways. What only orders knows
-// has to be in the answer.
+// ask asks web, which asks orders through both gateways.
 func (d *demo) ask(ctx context.Context) error {
 	for _, number := range []string{"7", "8", "9"} {
-		url := "http://" + d.web.address + "/orders/" + number
-		status, body, err := get(ctx, url)
-		switch want := order(number); {
-		case err != nil:
-			return fmt.Errorf("web was asked for %s and gave no answer: %w", url, err)
-		case status != http.StatusOK || !strings.Contains(body, want):
-			return fmt.Errorf("web was asked for %s; expected an answer with %q, found status %d and %q", url, want, status, body)
+		answer, err := d.order(ctx, number)
+		if err != nil {
+			return err
 		}
-		if err := d.tell(event{Event: "answer", URL: url, Answer: strings.TrimSpace(body)}); err != nil {
+		if err := d.tell(event{Event: "answer", URL: d.url(number), Answer: answer}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// strangers are who is refused, with what has to be said of them.
-var strangers = []struct {
-	who, words   string
-	here, there  string // the code of orders' gateway, and of the caller's
-	alert, about string // what went over the wire, and a word that both reasons are about
-}{
-	{"", "a caller without a certificate", "M0402", "M0501", "certificate_required", "certificate"},
-	{"stranger", "web, but by another authority", "M0103", "M0502", "unknown_ca", "authority"},
-	{"expired", "web, but its certificate has ended", "M0101", "M0503", "certificate_expired", "expired"},
-	{"ops", "ops, of our authority, but not allowed", "M0401", "M0508", "access_denied", "ops"},
-}
+func (d *demo) url(number string) string { return "http://" + d.web.address + "/orders/" + number }
 
-// refuse lets each stranger call through a connect of its own, and holds both
-// ends to what they have to say.
-func (d *demo) refuse(ctx context.Context) error {
-	for _, s := range strangers {
-		before := d.serve.said()
-		caller, err := d.start(ctx, d.gatewayArgs(d.calling(s.who)))
-		if err != nil {
-			return err
-		}
-		if status, body, err := get(ctx, "http://"+caller.address+"/7"); err == nil {
-			return fmt.Errorf("%s was to be refused, and got status %d with %q", s.words, status, body)
-		}
-		here, err := d.serve.refusal(ctx, before)
-		if err != nil {
-			return fmt.Errorf("%s called, and the gateway of orders: %w", s.words, err)
-		}
-		there, err := caller.refusal(ctx, 0)
-		if err != nil {
-			return fmt.Errorf("%s called, and its gateway: %w", s.words, err)
-		}
-		if err := caller.end(); err != nil {
-			return err
-		}
-		for _, c := range []struct {
-			end, code string
-			sent      bool
-			refusal   *refusal
-		}{{"the gateway of orders", s.here, true, here}, {"the caller", s.there, false, there}} {
-			if r := c.refusal; r.Code != c.code || r.Alert != s.alert || r.Sent != c.sent || !strings.Contains(r.Reason, s.about) {
-				return fmt.Errorf("%s called; expected %s to say %s (%s), found %s (%s): %s", s.words, c.end, c.code, s.alert, r.Code, r.Alert, r.Reason)
-			}
-		}
-		if err := d.tell(event{Event: "refused", Caller: s.words, Here: here, There: there}); err != nil {
-			return err
-		}
+// order asks for one. What only orders knows has to be in the answer.
+func (d *demo) order(ctx context.Context, number string) (string, error) {
+	status, body, err := get(ctx, d.url(number))
+	switch want := order(number); {
+	case err != nil:
+		return "", fmt.Errorf("web was asked for %s and gave no answer: %w", d.url(number), err)
+	case status != http.StatusOK || !strings.Contains(body, want):
+		return "", fmt.Errorf("web was asked for %s; expected an answer with %q, found status %d and %q", d.url(number), want, status, body)
 	}
-	return nil
-}
-
-// try says how curl and openssl get in, and how they do not.
-func (d *demo) try(context.Context) error {
-	p, at := d.papers, d.serve.address
-	_, port, _ := strings.Cut(at, ":")
-	own := []string{"--cert " + quote(p.cert("web")), "--key " + quote(p.key("web"))}
-	curl := []string{"curl --resolve orders:" + port + ":127.0.0.1 --cacert " + quote(p.ca)}
-	url := "https://orders:" + port + "/7"
-	for _, e := range []event{
-		{With: "curl", Words: "curl, as web:", Line: append(append(curl[:1:1], own...), url)},
-		{With: "openssl", Words: "openssl, as web:", Line: []string{
-			`printf 'GET /7 HTTP/1.0\r\n\r\n' | openssl s_client -quiet -tls1_3`,
-			"-connect " + at + " -servername orders",
-			"-verify_hostname orders -verify_return_error -CAfile " + quote(p.ca),
-			"-cert " + quote(p.cert("web")), "-key " + quote(p.key("web"))}},
-		{With: "explain", Words: "the whole handshake, told:", Line: []string{
-			quote(d.Program) + " explain " + at + " --server-name orders --server-ca " + quote(p.ca), own[0], own[1]}},
-		{With: "curl", Refused: true, Words: "curl without a certificate, which is refused:", Line: append(curl[:1:1], url)},
-	} {
-		e.Event = "try"
-		if err := d.tell(e); err != nil {
-			return err
-		}
-	}
-	return nil
+	return strings.TrimSpace(body), nil
 }
 
 // stay keeps all of it up, and tells whom orders refuses meanwhile.
@@ -218,7 +168,7 @@ func (d *demo) stay(ctx context.Context) error {
 	from := d.serve.said()
 	for {
 		for ; from < d.serve.said(); from++ {
-			if r := d.serve.line(from); r.Code != "" {
+			if r := d.serve.line(from); r.Code != "" && r.Alert != "" {
 				if err := d.tell(event{Event: "refused", Here: r}); err != nil {
 					return err
 				}
@@ -229,7 +179,7 @@ func (d *demo) stay(ctx context.Context) error {
 			return nil
 		case <-d.serve.news:
 		case p := <-d.keeper.fallen:
-			return fmt.Errorf("%s ended, and nobody had asked it to: %s", p.name, p.last())
+			return p.fell()
 		}
 	}
 }

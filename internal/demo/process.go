@@ -2,6 +2,7 @@ package demo
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,28 +13,32 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/mutual-tls/mutual/internal/join"
 )
 
-// refusal is a line of a gateway's log: the fields of COMMANDS that tell one.
-type refusal struct {
+// entry is a line of a gateway's log; one with a code and an alert is a refusal.
+type entry struct {
 	Code   string `json:"code"`
 	Reason string `json:"msg"`
 	Mend   string `json:"mend,omitempty"`
 	Alert  string `json:"alert,omitempty"`
 	Sent   bool   `json:"sent"`
+	Serial string `json:"serial,omitempty"` // of a certificate that was taken into use
 }
 
 // process is the program, started again as something else.
 type process struct {
 	name    string
 	address string
+	lines   map[string]string // join lines that it announced, by name
 	cmd     *exec.Cmd
 	ended   chan struct{}
 	err     error
 	news    chan struct{} // has room for one: there is a new line
 
 	mu    sync.Mutex
-	log   []*refusal
+	log   []*entry
 	words string // the last line that was no log line
 	final string // the last line of either kind
 	asked bool   // to end
@@ -53,7 +58,18 @@ func (d *demo) startService(ctx context.Context, name string, more ...string) (*
 	if err := p.await(ctx, "say where it listens", func() bool { p.address = p.words; return p.address != "" }); err != nil {
 		return nil, err
 	}
-	return p, d.tell(event{Event: "started", Name: name, Address: p.address, PID: p.cmd.Process.Pid, Command: append([]string{d.Program}, args...)})
+	return p, d.tell(event{Event: "started", Name: name, Address: p.address, PID: p.cmd.Process.Pid, Command: d.shown(args)})
+}
+
+// shown is a command as it may be shown: with stars for a join line's token.
+func (d *demo) shown(args []string) []string {
+	out := append([]string{d.Program}, args...)
+	for i, a := range out {
+		if l, err := join.Parse(a); err == nil {
+			out[i] = l.String()
+		}
+	}
+	return out
 }
 
 // startGateway starts a gateway, waits until it is ready, and tells it.
@@ -62,7 +78,7 @@ func (d *demo) startGateway(ctx context.Context, args ...string) (*process, erro
 	if err != nil {
 		return nil, err
 	}
-	return p, d.tell(event{Event: "started", Name: p.name, Address: p.address, PID: p.cmd.Process.Pid, Command: append([]string{d.Program}, args...)})
+	return p, d.tell(event{Event: "started", Name: p.name, Address: p.address, PID: p.cmd.Process.Pid, Command: d.shown(args)})
 }
 
 // gatewayArgs adds what the demo needs to hear a gateway, and to end it soon: a
@@ -71,8 +87,8 @@ func (d *demo) gatewayArgs(args []string) []string {
 	return append(args[:len(args):len(args)], "--drain", "1s", "--log", "json", "--announce", d.keeper.announcement())
 }
 
-// start starts a gateway, the last of whose arguments is where it announces
-// itself, and waits until it has.
+// start starts a gateway or an authority, the last of whose arguments is where it
+// announces itself, and waits until it has.
 func (d *demo) start(ctx context.Context, args []string) (*process, error) {
 	announced := args[len(args)-1]
 	p, err := d.keeper.start("mutual "+args[0], args)
@@ -81,11 +97,14 @@ func (d *demo) start(ctx context.Context, args []string) (*process, error) {
 	}
 	return p, p.await(ctx, "announce where it listens", func() bool {
 		b, err := os.ReadFile(announced)
-		var said struct{ Listen []string }
-		if err != nil || json.Unmarshal(b, &said) != nil || len(said.Listen) == 0 {
+		var said struct {
+			Listen, Authority []string
+			Join              map[string]string
+		}
+		if err != nil || json.Unmarshal(b, &said) != nil || len(said.Listen)+len(said.Authority) == 0 {
 			return false
 		}
-		p.address = said.Listen[0]
+		p.address, p.lines = append(said.Listen, said.Authority...)[0], said.Join
 		return true
 	})
 }
@@ -93,7 +112,7 @@ func (d *demo) start(ctx context.Context, args []string) (*process, error) {
 // hear reads what the process prints, to its end.
 func (p *process) hear(lines *bufio.Scanner) {
 	for lines.Scan() {
-		r := new(refusal)
+		r := new(entry)
 		p.mu.Lock()
 		if json.Unmarshal(lines.Bytes(), r) != nil {
 			p.words, p.final = lines.Text(), lines.Text()
@@ -136,10 +155,10 @@ func (p *process) await(ctx context.Context, what string, done func() bool) erro
 }
 
 // refusal is the first one from line from on.
-func (p *process) refusal(ctx context.Context, from int) (found *refusal, err error) {
+func (p *process) refusal(ctx context.Context, from int) (found *entry, err error) {
 	err = p.await(ctx, "log a refusal", func() bool {
 		for _, r := range p.log[min(from, len(p.log)):] {
-			if r.Code != "" {
+			if r.Code != "" && r.Alert != "" {
 				found = r
 				return true
 			}
@@ -156,7 +175,7 @@ func (p *process) said() int {
 	return len(p.log)
 }
 
-func (p *process) line(n int) *refusal {
+func (p *process) line(n int) *entry {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.log[n]
@@ -170,6 +189,11 @@ func (p *process) last() string {
 		return p.final
 	}
 	return "(it said nothing)"
+}
+
+// fell is the error of a process that ended unasked.
+func (p *process) fell() error {
+	return fmt.Errorf("%s ended, and nobody had asked it to: %s", p.name, p.last())
 }
 
 // end asks the process to end, and waits. Who does not end well has failed.
@@ -265,6 +289,49 @@ func (k *keeper) start(name string, args []string) (*process, error) {
 		}
 	}()
 	return p, nil
+}
+
+// run runs the program to its end, in the keeper's group.
+func (k *keeper) run(ctx context.Context, args []string) (out, words string, code int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	c := exec.CommandContext(ctx, k.program, args...)
+	follow(c, k.cmd.Process.Pid)
+	var o, w bytes.Buffer
+	c.Stdout, c.Stderr = &o, &w
+	err = c.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && ctx.Err() == nil {
+		err = nil
+	}
+	return o.String(), strings.TrimSpace(w.String()), c.ProcessState.ExitCode(), err
+}
+
+// runWords runs a command that is to end with code, and answers what it said.
+func (d *demo) runWords(ctx context.Context, code int, args ...string) (string, error) {
+	_, words, got, err := d.keeper.run(ctx, args)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("mutual %s did not end well: %w", args[0], err)
+	case got != code:
+		return "", fmt.Errorf("mutual %s was to end with exit code %d, and ended with %d: %s", args[0], code, got, words)
+	}
+	return words, nil
+}
+
+// runJSON runs a command with --json, and reads its answer into v.
+func (d *demo) runJSON(ctx context.Context, v any, args ...string) error {
+	out, words, code, err := d.keeper.run(ctx, append(args[:len(args):len(args)], "--json"))
+	switch {
+	case err != nil:
+		return fmt.Errorf("mutual %s did not end well: %w", args[0], err)
+	case code != 0:
+		return fmt.Errorf("mutual %s ended with exit code %d: %s", args[0], code, words)
+	}
+	if err := json.Unmarshal([]byte(out), v); err != nil {
+		return fmt.Errorf("what mutual %s said is no JSON as it should be: %w", args[0], err)
+	}
+	return nil
 }
 
 // announcement is a file that is not there yet.

@@ -4,30 +4,45 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"path/filepath"
 	"strings"
+	"time"
 	"unicode/utf8"
+
+	"github.com/mutual-tls/mutual/internal/api"
 )
 
 // event is one thing that happened.
 type event struct {
-	Event string `json:"event"` // certificates, started, answer, refused, try, ready, done
+	// Event is started, authority, answer, issued, load, renewed, rotated, misled,
+	// refused, list, handshake, try, ready or done.
+	Event string `json:"event"`
 	Step  int    `json:"step,omitempty"`
 
-	Dir          string  `json:"dir,omitempty"` // certificates
-	Certificates []paper `json:"certificates,omitempty"`
-
-	Name    string   `json:"name,omitempty"` // started; Command is without what the demo hears it by
+	Name    string   `json:"name,omitempty"` // started, authority, renewed
 	Address string   `json:"address,omitempty"`
 	PID     int      `json:"pid,omitempty"`
-	Command []string `json:"command,omitempty"`
+	Command []string `json:"command,omitempty"` // without what the demo hears it by
+	Join    string   `json:"join,omitempty"`    // authority: the line, with stars for the token
 
 	URL    string `json:"url,omitempty"` // answer
 	Answer string `json:"answer,omitempty"`
+	Dir    string `json:"dir,omitempty"` // issued
 
-	Caller string   `json:"caller,omitempty"` // refused
-	Here   *refusal `json:"server,omitempty"`
-	There  *refusal `json:"client,omitempty"`
+	Callers   int    `json:"callers,omitempty"` // load, rotated, renewed
+	Seconds   int    `json:"seconds,omitempty"`
+	Requests  int    `json:"requests,omitempty"`
+	Rotations int    `json:"rotations,omitempty"`
+	Serial    string `json:"serial,omitempty"`
+
+	Code string `json:"code,omitempty"` // misled
+	Exit int    `json:"exit,omitempty"`
+
+	Caller string `json:"caller,omitempty"` // refused
+	Here   *entry `json:"server,omitempty"`
+	There  *entry `json:"client,omitempty"`
+
+	Certificates []api.Certificate `json:"certificates,omitempty"` // list
+	Handshake    *handshake        `json:"handshake,omitempty"`
 
 	With    string `json:"with,omitempty"` // try
 	Refused bool   `json:"refused,omitempty"`
@@ -75,32 +90,93 @@ func (t *teller) tell(e event) error {
 }
 
 func (t *teller) words(e event) error {
+	ok := t.paint(green, "✓")
 	switch e.Event {
-	case "certificates":
-		for _, p := range e.Certificates {
-			if err := t.print("   %-13s %s\n", filepath.Base(p.File), t.paint(dim, p.What)); err != nil {
-				return err
-			}
-		}
-		return t.print("   %s\n", t.paint(dim, "in "+e.Dir+", which goes when the demo ends"))
 	case "started":
 		if e.Command[1] == "demo" {
 			return t.print("   %s at http://%s  %s\n", e.Name, e.Address, t.paint(dim, fmt.Sprintf("(process %d; knows nothing of TLS)", e.PID)))
 		}
-		return t.print("   %s %s\n     %s\n", t.paint(dim, "$"), command(e.Command),
-			t.paint(dim, fmt.Sprintf("listens on %s  (process %d)", e.Address, e.PID)))
+		what := ""
+		if e.Command[1] == "ca" {
+			what = e.Name + ", which "
+		}
+		return t.command(e.Command, fmt.Sprintf("%slistens on %s  (process %d)", what, e.Address, e.PID))
+	case "authority":
+		return t.print("     %s\n     %s\n\n     %s\n", t.paint(dim, fmt.Sprintf("made the authority of %s, at %s  (process %d)", e.Name, e.Address, e.PID)),
+			t.paint(dim, "and a join line for web, good for an hour and one use; its token is shown in stars:"), e.Join)
 	case "answer":
-		return t.print("   %s GET %s\n     %s\n", t.paint(green, "✓"), e.URL, t.paint(dim, e.Answer))
+		return t.print("   %s GET %s\n     %s\n", ok, e.URL, t.paint(dim, e.Answer))
+	case "issued":
+		return t.command(e.Command, e.Answer)
+	case "load":
+		return t.print("   %d callers ask without end, each request over a handshake of its own, until the certificates\n   that both sides began with are over, in %d s\n", e.Callers, e.Seconds)
+	case "renewed":
+		return t.print("   %s %-7s %s\n", ok, e.Name, t.paint(dim, "a new key and certificate, "+e.Answer))
+	case "rotated":
+		return t.print("   %s %d requests, %d rotations, no error\n", ok, e.Requests, e.Rotations)
+	case "misled":
+		return t.print("   %s %s\n   %s ops     %s  %s\n     %s\n", t.paint(dim, "$"), command(e.Command), t.paint(red, "✗"), t.paint(yellow, e.Code), wrap(e.Answer, 20),
+			t.paint(dim, fmt.Sprintf("exit code %d, and the token was not sent: ops joins by it below", e.Exit)))
 	case "refused":
 		return t.refused(e)
+	case "list":
+		return t.list(e)
+	case "handshake":
+		return t.handshake(e)
 	case "try":
 		return t.print("%s   %s\n   %s\n", map[bool]string{true: "\n"}[t.last == "try"], t.paint(dim, "# "+e.Words), strings.Join(e.Line, " \\\n     "))
 	case "ready":
-		return t.print("\n%s All went as it should, and stays up for you; Ctrl-C ends it, and takes everything away.\n", t.paint(green, "✓"))
+		return t.print("\n%s All went as it should, and stays up for you; Ctrl-C ends it, and takes everything away.\n", ok)
 	case "done":
-		return t.print("\n%s All went as it should; the demo has ended, and nothing is left of it.\n", t.paint(green, "✓"))
+		return t.print("\n%s All went as it should; the demo has ended, and nothing is left of it.\n", ok)
 	}
 	return fmt.Errorf("there are no words for the event %s", e.Event)
+}
+
+// command is a command that was run, and what came of it.
+func (t *teller) command(args []string, what string) error {
+	return t.print("   %s %s\n     %s\n", t.paint(dim, "$"), command(args), t.paint(dim, what))
+}
+
+func (t *teller) list(e event) error {
+	if err := t.print("   %s %s\n", t.paint(dim, "$"), command(e.Command)); err != nil {
+		return err
+	}
+	row := func(name, state, until, lineage string) error {
+		return t.print("     %-8s %-9s %-22s %s\n", name, state, until, lineage)
+	}
+	if err := row("NAME", "STATE", "UNTIL", "LINEAGE"); err != nil {
+		return err
+	}
+	for _, c := range e.Certificates {
+		if err := row(c.Name, c.State, c.NotAfter.UTC().Format(time.RFC3339), c.Lineage); err != nil {
+			return err
+		}
+	}
+	return t.print("     %s\n", t.paint(dim, fmt.Sprintf("and %d before them, which these replaced: all are on record", e.Rotations)))
+}
+
+func (t *teller) handshake(e event) error {
+	h := e.Handshake
+	if err := t.print("   %s %s\n", t.paint(dim, "$"), command(e.Command)); err != nil {
+		return err
+	}
+	row := func(name, what string) error { return t.print("     %-8s %s\n", name, wrap(what, 14)) }
+	for _, f := range h.Steps {
+		if err := row(f.From, strings.Join(f.Messages, ", ")); err != nil {
+			return err
+		}
+	}
+	for _, r := range [][2]string{
+		{"keys", strings.Join([]string{h.Version, h.Group, h.Suite, h.Signature}, ", ")},
+		{"orders", "is proven to be " + h.Peer.SPIFFE + ", until " + h.Peer.NotAfter},
+		{"web", "is proven, and was let in"},
+	} {
+		if err := row(r[0], r[1]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // refused is what both ends said; of who comes by itself only one end is heard.
