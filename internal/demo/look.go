@@ -103,7 +103,9 @@ func (d *demo) try(context.Context) error {
 			`printf 'GET /7 HTTP/1.0\r\n\r\n' | openssl s_client -quiet -tls1_3`,
 			"-connect " + at + " -servername orders",
 			"-verify_hostname orders -verify_return_error -CAfile " + quote(ca),
-			"-cert " + quote(d.file("pem", "web.crt")), "-key " + quote(d.file("pem", "web.key"))}},
+			// It takes the leaf alone from -cert.
+			"-cert " + quote(d.file("pem", "web.crt")) + " -cert_chain " + quote(d.file("pem", "web.crt")),
+			"-key " + quote(d.file("pem", "web.key"))}},
 		{With: "explain", Words: "the whole handshake, told:", Line: []string{
 			quote(d.Program) + " explain " + at + " --server-name orders --server-ca " + quote(ca), own[0], own[1]}},
 		{With: "curl", Refused: true, Words: "curl without a certificate, which is refused:", Line: append(curl[:1:1], url)},

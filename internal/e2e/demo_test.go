@@ -141,7 +141,7 @@ func TestTheDemoTellsTheWholeStory(t *testing.T) {
 		"M0103  the client at", "M0502  orders refused web: unknown authority",
 		"M0101  the client at", "M0503  orders refused web: certificate expired",
 		"M0401  the client at", "M0508  orders refused ops: access denied",
-		" 2 rotations, no error", "M0902", "exit code 3, and the token was not sent",
+		" rotations, no error", "M0902", "exit code 3, and the token was not sent",
 		"NAME     STATE", "ops      valid", "client   ClientHello", "keys     TLS 1.3, X25519MLKEM768",
 		"curl --resolve orders:", "openssl s_client", "nothing is left of it",
 	} {

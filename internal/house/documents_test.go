@@ -62,8 +62,8 @@ func TestLinksOfTheDocumentsLeadSomewhere(t *testing.T) {
 	}
 }
 
-// What the README shows of Go is compiled and run as an example.
-func TestTheGoOfTheReadmeIsTested(t *testing.T) {
+// What the documents show of Go is compiled as an example, or run as one.
+func TestTheGoOfTheDocumentsIsTested(t *testing.T) {
 	flat := func(s string) string {
 		var b strings.Builder
 		for line := range strings.Lines(s) {
@@ -71,14 +71,40 @@ func TestTheGoOfTheReadmeIsTested(t *testing.T) {
 		}
 		return b.String()
 	}
-	tested := flat(read(t, "mtls/example_test.go")) + flat(read(t, "mtls/nethttp/example_test.go"))
-	blocks := regexp.MustCompile("(?ms)^```go\n(.*?)^```$").FindAllStringSubmatch(read(t, "README.md"), -1)
-	if len(blocks) == 0 {
-		t.Fatal("README.md shows no Go")
+	tested := flat(read(t, "example_test.go")) + flat(read(t, "mtls/example_test.go")) + flat(read(t, "mtls/nethttp/example_test.go"))
+	for name, least := range map[string]int{"README.md": 5, "docs/library.md": 2} {
+		blocks := regexp.MustCompile("(?ms)^```go\n(.*?)^```$").FindAllStringSubmatch(read(t, name), -1)
+		if len(blocks) < least {
+			t.Errorf("%s shows %d blocks of Go, expected %d", name, len(blocks), least)
+		}
+		for _, b := range blocks {
+			if !strings.Contains(tested, flat(b[1])) {
+				t.Errorf("this of %s is in no example:\n%s", name, b[1])
+			}
+		}
 	}
-	for _, b := range blocks {
-		if !strings.Contains(tested, flat(b[1])) {
-			t.Errorf("this is in no example:\n%s", b[1])
+}
+
+// DESIGN.md shows every room of the house, and none that is not there.
+func TestTheDesignNamesEveryRoom(t *testing.T) {
+	design := read(t, "DESIGN.md")
+	named := make(map[string]bool)
+	for _, m := range regexp.MustCompile("(?:^|[\\s`,(])((?:cmd|internal|mtls|pki|policy|identity|keystore|truststore)(?:/[a-z0-9]+)*)\\b").FindAllStringSubmatch(design, -1) {
+		named[m[1]] = true
+	}
+	for _, floor := range floors {
+		for _, room := range floor {
+			if room != "" && !named[room] {
+				t.Errorf("DESIGN.md does not name %s", room)
+			}
+		}
+	}
+	for room := range named {
+		if room == "internal" || room == "cmd" {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(root(t), filepath.FromSlash(room))); err != nil {
+			t.Errorf("DESIGN.md names %s, which is not there", room)
 		}
 	}
 }
