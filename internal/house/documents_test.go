@@ -109,6 +109,27 @@ func TestTheDesignNamesEveryRoom(t *testing.T) {
 	}
 }
 
+// modules are the folders with a go.mod.
+func modules(t *testing.T) (out []string) {
+	t.Helper()
+	err := filepath.WalkDir(root(t), func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (d.Name() == ".git" || d.Name() == ".peers"):
+			return filepath.SkipDir
+		case d.Name() == "go.mod":
+			dir, _ := filepath.Rel(root(t), filepath.Dir(path))
+			out = append(out, dir)
+		}
+		return nil
+	})
+	if err != nil || len(out) < 3 {
+		t.Fatalf("the modules are %q: %v", out, err)
+	}
+	return out
+}
+
 func TestDependenciesHaveTheirReasons(t *testing.T) {
 	reasons := read(t, "DEPENDENCIES.md")
 	named := make(map[string]bool)
@@ -116,7 +137,7 @@ func TestDependenciesHaveTheirReasons(t *testing.T) {
 		named[m[1]] = true
 	}
 	known := map[string]bool{module: true}
-	for _, dir := range []string{".", "tools", "internal/suite/wycheproof"} {
+	for _, dir := range modules(t) {
 		cmd := exec.Command("go", "mod", "edit", "-json")
 		cmd.Dir = filepath.Join(root(t), dir)
 		out, err := cmd.Output()
