@@ -2,7 +2,7 @@
 # make test    everything that needs no installation, race detector on; skips are listed
 # make peers   installs the peers that tests speak to (as root: apt and npm)
 # make demo    the story on one machine; ONCE=1 ends by itself
-# make bench   beside crypto/tls, in one run, as ratios
+# make bench   beside crypto/tls, in one run, as ratios; then the authority: rates, times, memory
 # make fuzz    every fuzz target in turn, FUZZTIME each
 # make lint fmt cross
 
@@ -33,8 +33,9 @@ peers:
 demo: build
 	bin/mutual demo $(if $(ONCE),--once)
 
-bench:
+bench: build
 	go run ./internal/bench
+	go run ./internal/bench/authority
 
 fuzz:
 	FUZZTIME=$(FUZZTIME) scripts/fuzz
