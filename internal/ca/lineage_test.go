@@ -206,6 +206,25 @@ func TestARevokedLineageCannotRenewOrComeBackByItsToken(t *testing.T) {
 	w.refused(err, code.NothingToRevoke)
 }
 
+// A line that was made before and not used must not bring back who was taken out;
+// one that is made afterwards does, as a new lineage.
+func TestARevokedNameComesBackByANewTokenOnly(t *testing.T) {
+	w := newWorld(t)
+	former, _ := w.join("web")
+	unused, other := w.token("web"), w.token("orders")
+	if _, err := w.Revoke(w.ctx, api.RevokeRequest{Target: "web"}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := w.Join(w.ctx, unused, apply(t).csr, 0)
+	w.refused(err, code.TokenExpired)
+	if _, err := w.Join(w.ctx, other, apply(t).csr, 0); err != nil {
+		t.Errorf("another name's token: %v", err)
+	}
+	if anew, _ := w.join("web"); anew.Lineage == former.Lineage {
+		t.Error("it is the lineage that was revoked")
+	}
+}
+
 // revokedSerials are the entries of the one list, whose signature is checked.
 func (w *world) revokedSerials() (serials []string, number int64) {
 	w.Helper()

@@ -38,6 +38,12 @@ func (a *Authority) Revoke(ctx context.Context, q api.RevokeRequest) ([]api.Cert
 		if err != nil {
 			return err
 		}
+		// A line that lies around must not bring back who was just taken out.
+		for _, l := range lineages {
+			if err := tx.EndTokens(l.Name, now); err != nil {
+				return err
+			}
+		}
 		for _, l := range lineages {
 			if err := tx.MoveLineage(l.ID, l.State, api.StateRevoked); err != nil {
 				return err

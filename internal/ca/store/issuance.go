@@ -137,6 +137,12 @@ func (t *Tx) Waiting(name string, now time.Time) (bool, error) {
 	return n > 0, err
 }
 
+// EndTokens ends what of a name's tokens can still be used.
+func (t *Tx) EndTokens(name string, now time.Time) error {
+	_, err := t.exec(`UPDATE tokens SET expires = ? WHERE name = ? AND spki IS NULL AND expires >= ?`, millis(now)-1, name, millis(now))
+	return err
+}
+
 // KeyUsed says whether a certificate was, or is to be, made for a key.
 func (t *Tx) KeyUsed(spki [32]byte) (bool, error) {
 	var n int
