@@ -41,9 +41,20 @@ func (c *Claim) Certificates() ([]*pki.Certificate, error) {
 // client's certificate or a server's, as the role says, and for the server's name
 // where the peer is a server. Without anchors nobody is admitted, and NewServer
 // and NewClient refuse to start.
-func Authorities(anchors *pki.Anchors) Verifier { return &authorities{anchors} }
+//
+// Certificates are held to the profile pki.Basic: what software of all kinds makes.
+func Authorities(anchors *pki.Anchors) Verifier { return AuthoritiesWith(anchors, pki.Basic) }
 
-type authorities struct{ anchors *pki.Anchors }
+// AuthoritiesWith is Authorities with another profile: pki.Private or pki.SVID
+// for an authority of one's own.
+func AuthoritiesWith(anchors *pki.Anchors, profile pki.Profile) Verifier {
+	return &authorities{anchors, profile}
+}
+
+type authorities struct {
+	anchors *pki.Anchors
+	profile pki.Profile
+}
 
 func (a *authorities) check(Role) error {
 	if a.anchors.Len() == 0 {
@@ -55,15 +66,15 @@ func (a *authorities) check(Role) error {
 func (a *authorities) hints() [][]byte { return a.anchors.Subjects() }
 
 func (a *authorities) Verify(_ context.Context, claim *Claim) (*Verdict, error) {
-	return verifyPath(a.anchors, claim), nil
+	return verifyPath(a.anchors, a.profile, claim), nil
 }
 
-func verifyPath(anchors *pki.Anchors, claim *Claim) *Verdict {
+func verifyPath(anchors *pki.Anchors, profile pki.Profile, claim *Claim) *Verdict {
 	chain, err := claim.Certificates()
 	if err != nil {
 		return refusedPath(pki.Refused(err), nil)
 	}
-	q := pki.Question{Chain: chain, Anchors: anchors, Purpose: pki.ForClient, At: claim.Now}
+	q := pki.Question{Chain: chain, Anchors: anchors, Purpose: pki.ForClient, At: claim.Now, Profile: profile}
 	if claim.Role == RoleServer {
 		q.Purpose, q.Name = pki.ForServer, claim.ServerName
 		if q.Name == "" {
@@ -103,8 +114,8 @@ func peerOf(leaf *pki.Certificate, path []*pki.Certificate) Peer {
 }
 
 // SystemTrust is a Verifier of servers by the authorities that this system
-// trusts. It does not judge clients: whom the Web trusts is nobody's list of
-// friends.
+// trusts, by the rules that browsers hold the Web's servers to (pki.Browser). It
+// does not judge clients: whom the Web trusts is nobody's list of friends.
 func SystemTrust() Verifier { return systemTrust{} }
 
 type systemTrust struct{}
@@ -125,7 +136,7 @@ func (systemTrust) Verify(_ context.Context, claim *Claim) (*Verdict, error) {
 	if err != nil {
 		return nil, err
 	}
-	return verifyPath(anchors, claim), nil
+	return verifyPath(anchors, pki.Browser, claim), nil
 }
 
 // Pin is a Verifier that admits whoever holds one of the keys, given by the

@@ -1,6 +1,9 @@
 package pki
 
 import (
+	"fmt"
+
+	"github.com/mutual-tls/mutual/identity"
 	"github.com/mutual-tls/mutual/internal/code"
 )
 
@@ -45,6 +48,16 @@ func (p Profile) String() string {
 		return "webpki"
 	}
 	return "none"
+}
+
+// ParseProfile is the profile of a name.
+func ParseProfile(name string) (Profile, error) {
+	for p := range profiles {
+		if p.String() == name {
+			return p, nil
+		}
+	}
+	return 0, fmt.Errorf("%s is not a profile; there are basic, private, svid, browser and webpki", identity.Quote(name))
 }
 
 // profileSet is a set of profiles.

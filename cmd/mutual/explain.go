@@ -28,12 +28,14 @@ type tellingFlags struct {
 	cert, key string
 	alpn      []string
 	handshake time.Duration
+	profile   string
 }
 
 func (t *tellingFlags) register(f *pflag.FlagSet) {
 	f.StringVar(&t.cert, "cert", "", "our certificate for a server that asks, and its intermediates behind it (PEM)")
 	f.StringVar(&t.key, "key", "", "its private key (PEM)")
 	f.StringSliceVar(&t.alpn, "alpn", nil, "application protocols to offer, preferred first")
+	f.StringVar(&t.profile, "profile", "", "how strictly certificates are judged: basic, private (RFC 5280 to the letter), svid,\nbrowser or webpki (default: browser with the system's authorities, else basic)")
 	f.DurationVar(&t.handshake, "handshake-timeout", 10*time.Second, "how long connecting and the handshake may take, each")
 }
 
@@ -55,6 +57,23 @@ func (t *tellingFlags) anchors() (*pki.Anchors, string, error) {
 		article = "the"
 	}
 	return a, article + " authority in " + filepath.Base(t.ca), nil
+}
+
+var profileNames = []string{"basic", "private", "svid", "browser", "webpki"}
+
+// judgedBy is the profile to judge by.
+func (t *tellingFlags) judgedBy() (pki.Profile, error) {
+	switch {
+	case t.profile != "":
+		p, err := pki.ParseProfile(t.profile)
+		if err != nil {
+			return 0, usage("--profile: %w", err)
+		}
+		return p, nil
+	case t.ca == "":
+		return pki.Browser, nil
+	}
+	return pki.Basic, nil
 }
 
 // target is the server at address, as the flags want it.
@@ -83,6 +102,9 @@ func (t *tellingFlags) target(address string) (explain.Target, error) {
 	}
 	if _, err := identity.Parse(name); err != nil {
 		return out, usage("the server's name: %w", err)
+	}
+	if out.Profile, err = t.judgedBy(); err != nil {
+		return out, err
 	}
 	if out.Anchors, out.Trusted, err = t.anchors(); err != nil {
 		return out, err
@@ -169,6 +191,7 @@ or no TLS 1.3 comes about, 4 where there is no connection at all.`,
 	f.StringVar(&t.name, "server-name", "", "the name that the server must prove (default: the host of HOST:PORT)")
 	f.StringVar(&t.ca, "server-ca", "", "the authorities to trust (PEM; default: the system's)")
 	t.register(f)
+	oneOf(c, "profile", profileNames...)
 	f.BoolVar(&fields, "fields", false, "tell every field of every message")
 	f.BoolVar(&bytes, "bytes", false, "show the bytes of every message, as they are before encryption")
 	f.BoolVar(&codes, "codes", false, "list all codes")

@@ -68,6 +68,7 @@ server can't be reached.`,
 	oneOf(c, "purpose", "server", "client")
 	f.StringVar(&v.at, "at", "", "judge at this time: 2027-01-01, or 2027-01-01T12:00:00Z (default: now)")
 	v.register(f)
+	oneOf(c, "profile", profileNames...)
 	return c
 }
 
@@ -123,6 +124,12 @@ func (a *app) verifyFiles(v *verifyFlags, files []string) error {
 		if _, err := identity.Parse(v.name); err != nil {
 			return usage("--name: %w", err)
 		}
+	}
+	if q.Profile, err = v.judgedBy(); err != nil {
+		return err
+	}
+	if v.purpose != "server" && v.profile == "" {
+		q.Profile = pki.Basic // the Web's rules are for servers
 	}
 	if q.Anchors, _, err = v.anchors(); err != nil {
 		return err

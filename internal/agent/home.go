@@ -223,7 +223,7 @@ func fresh(issued *api.Issued, key crypto.Signer, spiffe string, anchors *pki.An
 		return nil, nil, errors.New("it holds no certificate")
 	}
 	for _, purpose := range []pki.Purpose{pki.ForServer, pki.ForClient} {
-		v := pki.Verify(pki.Question{Chain: chain, Anchors: anchors, Purpose: purpose, Name: spiffe, At: now})
+		v := pki.Verify(pki.Question{Chain: chain, Anchors: anchors, Purpose: purpose, Name: spiffe, At: now, Profile: pki.SVID})
 		if !v.OK {
 			return nil, nil, errors.New(v.Sentence())
 		}

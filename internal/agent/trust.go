@@ -72,7 +72,7 @@ func (t *trust) judge() mtls.Verifier {
 	for issuer, l := range t.lists {
 		revoked[issuer] = l.serials
 	}
-	return mtls.AllOf(mtls.Authorities(pki.NewAnchors(t.anchors.Roots...)), mtls.VerifierFunc(
+	return mtls.AllOf(mtls.AuthoritiesWith(pki.NewAnchors(t.anchors.Roots...), pki.Private), mtls.VerifierFunc(
 		func(_ context.Context, claim *mtls.Claim) (*mtls.Verdict, error) {
 			chain, err := claim.Certificates()
 			if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"golang.org/x/crypto/cryptobyte"
 	der "golang.org/x/crypto/cryptobyte/asn1"
@@ -262,6 +263,9 @@ func checkNames(name string, more []string) ([]string, error) {
 		}
 	}
 	for _, n := range append([]string{name}, out...) {
+		if strings.Contains(n, "_") { // RFC 5280, section 4.2.1.6: peers that go by the letter refuse it
+			return refuse("the name %s has an underscore, which a certificate's DNS name must not have; write a hyphen", identity.Quote(n))
+		}
 		if api.Reserved(n) {
 			return nil, problem(403, code.NameReserved, "the name %q is reserved", n)
 		}

@@ -27,6 +27,8 @@ type Target struct {
 	// "an authority that this system trusts".
 	Anchors *pki.Anchors
 	Trusted string
+	// Profile is how strictly certificates are judged.
+	Profile pki.Profile
 	// Identity is what the client shows to a server that asks, nil for nothing.
 	Identity mtls.Identity
 	// ALPN is what to offer.
@@ -128,16 +130,16 @@ func (t *Target) client() (*mtls.Client, *Recorder, error) {
 	r := &Recorder{Trusted: t.Trusted, Now: t.Clock()}
 	client, err := mtls.NewClient(mtls.ClientConfig{
 		Identity: t.Identity,
-		Servers:  judge(t.Anchors),
+		Servers:  judge(t.Anchors, t.Profile),
 		ALPN:     t.ALPN,
 		Common:   mtls.Common{Suites: t.suites, Observer: r, Clock: t.Clock, Limits: &mtls.Limits{HandshakeTime: t.Timeout}},
 	})
 	return client, r, err
 }
 
-// judge is mtls.Authorities with the reasons of a yes as well.
-func judge(anchors *pki.Anchors) mtls.Verifier {
-	plain := mtls.Authorities(anchors)
+// judge is mtls.AuthoritiesWith, with the reasons of a yes as well.
+func judge(anchors *pki.Anchors, profile pki.Profile) mtls.Verifier {
+	plain := mtls.AuthoritiesWith(anchors, profile)
 	return mtls.VerifierFunc(func(ctx context.Context, claim *mtls.Claim) (*mtls.Verdict, error) {
 		v, err := plain.Verify(ctx, claim)
 		if err != nil || !v.OK {
@@ -148,7 +150,7 @@ func judge(anchors *pki.Anchors) mtls.Verifier {
 			return nil, err
 		}
 		told := *v
-		told.Path = pki.Explain(pki.Question{Chain: chain, Anchors: anchors, Purpose: pki.ForServer, Name: claim.ServerName, At: claim.Now})
+		told.Path = pki.Explain(pki.Question{Chain: chain, Anchors: anchors, Purpose: pki.ForServer, Name: claim.ServerName, At: claim.Now, Profile: profile})
 		return &told, nil
 	})
 }

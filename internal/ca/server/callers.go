@@ -29,7 +29,7 @@ type callers struct{ s *Server }
 
 // Verify is the mtls.Verifier.
 func (c *callers) Verify(ctx context.Context, claim *mtls.Claim) (*mtls.Verdict, error) {
-	ours := mtls.Authorities(pki.NewAnchors(c.s.authority.Roots()...))
+	ours := mtls.AuthoritiesWith(pki.NewAnchors(c.s.authority.Roots()...), pki.Private)
 	v, err := ours.Verify(ctx, claim)
 	if err != nil {
 		return nil, err
