@@ -72,11 +72,15 @@ func (h *Host) Start(ctx context.Context) (*api.Status, error) {
 		if err := h.see(); err != nil {
 			return nil, err
 		}
+		pause := 20 * time.Millisecond
+		if !h.Hosting() {
+			pause = 250 * time.Millisecond // another process has the folder: none is started in a row
+		}
 		select {
 		case <-ctx.Done():
 			h.Stop()
 			return nil, fmt.Errorf("the authority in %s did not start: %w", h.config.Folder, context.Cause(ctx))
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(pause):
 		}
 	}
 }

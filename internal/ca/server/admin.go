@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -31,37 +32,41 @@ func ListenAdmin(folder string) (net.Listener, error) {
 		_ = l.Close()
 		return nil, err
 	}
-	return owners{l}, nil
+	return l, nil
 }
 
 // owners lets only this user, and root, in.
-type owners struct{ net.Listener }
+type owners struct {
+	net.Listener
+	log *slog.Logger
+}
 
-func (o owners) Accept() (net.Conn, error) {
+func (o *owners) Accept() (net.Conn, error) {
 	for {
 		c, err := o.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
-		if err := mayAdminister(c); err == nil {
+		err = mayAdminister(c)
+		if err == nil {
 			return c, nil
 		}
 		_ = c.Close()
+		o.log.Warn("refused at the admin socket: "+err.Error(), "code", string(code.FolderRefused))
 	}
 }
 
 // admin is what the admin socket answers.
 func (s *Server) admin() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET "+api.PathAdminStatus, s.working(s.status))
-	mux.Handle("POST "+api.PathAdminTokens, s.working(s.token))
-	mux.Handle("POST "+api.PathAdminIssue, s.working(s.issue))
-	mux.Handle("GET "+api.PathAdminCertificates, s.working(s.certificates))
-	mux.Handle("POST "+api.PathAdminRevoke, s.working(s.revoke))
-	mux.Handle("POST "+api.PathAdminStatement, s.working(s.announce))
-	mux.Handle("GET "+api.PathAdminNames+"{name}", s.working(s.name))
-	mux.Handle("/", s.answering(unknown))
-	return mux
+	mux.Handle("GET "+api.PathAdminStatus, s.working(s.adminBusy, s.status))
+	mux.Handle("POST "+api.PathAdminTokens, s.working(s.adminBusy, s.token))
+	mux.Handle("POST "+api.PathAdminIssue, s.working(s.adminBusy, s.issue))
+	mux.Handle("GET "+api.PathAdminCertificates, s.working(s.adminBusy, s.certificates))
+	mux.Handle("POST "+api.PathAdminRevoke, s.working(s.adminBusy, s.revoke))
+	mux.Handle("POST "+api.PathAdminStatement, s.working(s.adminBusy, s.announce))
+	mux.Handle("GET "+api.PathAdminNames+"{name}", s.working(s.adminBusy, s.name))
+	return s.straight(mux)
 }
 
 func (s *Server) status(r *http.Request) (any, error) {

@@ -1,14 +1,19 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"path"
 	"runtime/debug"
+	"strings"
+	"time"
 
 	"github.com/mutual-tls/mutual/identity"
 	"github.com/mutual-tls/mutual/internal/api"
@@ -20,16 +25,53 @@ import (
 // error: an *api.Problem is for who asks, anything else is ours.
 type handler func(r *http.Request) (any, error)
 
-// working bounds how many requests work at once.
-func (s *Server) working(h handler) http.Handler {
+// working bounds how many requests work at once. Their bodies are here before they
+// take a place: who sends slowly keeps nobody out. The admin socket has places of
+// its own, so that a port that is flooded can still be administered.
+func (s *Server) working(places chan struct{}, h handler) http.Handler {
 	return s.answering(func(r *http.Request) (any, error) {
+		if err := hold(r); err != nil {
+			return nil, err
+		}
 		select {
-		case s.busy <- struct{}{}:
-			defer func() { <-s.busy }()
+		case places <- struct{}{}:
+			defer func() { <-places }()
 		default:
 			return nil, busy()
 		}
 		return h(r)
+	})
+}
+
+// hold reads a request's body.
+func hold(r *http.Request) error {
+	b, err := io.ReadAll(r.Body)
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return api.NewProblem(http.StatusRequestEntityTooLarge, code.RequestTooLarge, fmt.Sprintf("the request has more than %d bytes", api.MaxBody))
+	case err != nil:
+		return api.NewProblem(http.StatusBadRequest, code.RequestMalformed, "the request's body did not come whole, or not in time")
+	}
+	r.Body = io.NopCloser(bytes.NewReader(b))
+	return nil
+}
+
+// straight adds an answer for whatever mux does not know, ways round a path included:
+// mux alone would answer those with redirects, which nobody here follows.
+func (s *Server) straight(mux *http.ServeMux) http.Handler {
+	other := s.answering(unknown)
+	mux.Handle("/", other)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		clean := path.Clean(r.URL.Path)
+		if clean != "/" && strings.HasSuffix(r.URL.Path, "/") {
+			clean += "/"
+		}
+		if clean != r.URL.Path || r.Method == http.MethodConnect {
+			other.ServeHTTP(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
 	})
 }
 
@@ -39,6 +81,11 @@ func busy() *api.Problem {
 
 func (s *Server) answering(h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// A time for the body alone. One for the whole request (ReadTimeout) would
+		// also end a request that waits for updates: net/http reads on meanwhile.
+		if r.Body != http.NoBody {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(requestTime))
+		}
 		r.Body = http.MaxBytesReader(w, r.Body, api.MaxBody)
 		out, err := s.guarded(h, r)
 		if err != nil {
@@ -113,14 +160,10 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 func body[T any](r *http.Request) (*T, error) {
 	in := new(T)
 	d := json.NewDecoder(r.Body)
-	err := d.Decode(in)
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return nil, api.NewProblem(http.StatusRequestEntityTooLarge, code.RequestTooLarge, fmt.Sprintf("the request has more than %d bytes", api.MaxBody))
-	case err != nil:
+	if err := d.Decode(in); err != nil {
 		return nil, api.NewProblem(http.StatusBadRequest, code.RequestMalformed, "the request's body is not the JSON that was expected")
-	case d.More():
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return nil, api.NewProblem(http.StatusBadRequest, code.RequestMalformed, "the request's body has something behind its JSON")
 	}
 	return in, nil

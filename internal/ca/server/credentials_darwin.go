@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 
@@ -27,7 +28,7 @@ func mayAdminister(c net.Conn) error {
 		return cerr
 	}
 	if cred.Uid != 0 && int(cred.Uid) != os.Geteuid() {
-		return errors.New("another user")
+		return fmt.Errorf("the user %d is neither this one nor root", cred.Uid)
 	}
 	return nil
 }

@@ -19,14 +19,13 @@ const (
 // front is what the port answers.
 func (s *Server) front() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("POST "+api.PathJoin, s.working(s.join))
-	mux.Handle("POST "+api.PathRenew, s.working(s.renew))
+	mux.Handle("POST "+api.PathJoin, s.working(s.busy, s.join))
+	mux.Handle("POST "+api.PathRenew, s.working(s.busy, s.renew))
 	mux.Handle("GET "+api.PathUpdates, s.answering(s.updates))
-	mux.Handle("GET "+api.PathService+"{name}", s.working(s.service))
-	mux.Handle("PUT "+api.PathService+"{name}", s.working(s.register))
-	mux.Handle("GET "+api.PathCRL, s.working(s.revocations))
-	mux.Handle("/", s.answering(unknown))
-	return mux
+	mux.Handle("GET "+api.PathService+"{name}", s.working(s.busy, s.service))
+	mux.Handle("PUT "+api.PathService+"{name}", s.working(s.busy, s.register))
+	mux.Handle("GET "+api.PathCRL, s.working(s.busy, s.revocations))
+	return s.straight(mux)
 }
 
 func (s *Server) join(r *http.Request) (any, error) {

@@ -38,7 +38,8 @@ type Server struct {
 	clock     func() time.Time
 	identity  *mtls.Swap
 	port      *mtls.Server
-	busy      chan struct{} // a place for each request that works
+	busy      chan struct{} // a place for each request that works at the port
+	adminBusy chan struct{} // and at the admin socket
 	waiting   chan struct{} // a place for each that waits for updates
 	stopping  chan struct{}
 }
@@ -62,7 +63,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	}
 	s := &Server{
 		config: c, authority: c.Authority, log: c.Log, clock: c.Clock,
-		busy: make(chan struct{}, maxBusy), waiting: make(chan struct{}, maxWaiting), stopping: make(chan struct{}),
+		busy: make(chan struct{}, maxBusy), adminBusy: make(chan struct{}, maxBusy), waiting: make(chan struct{}, maxWaiting), stopping: make(chan struct{}),
 	}
 	own, err := s.ownCertificate(ctx)
 	if err != nil {
@@ -102,7 +103,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	l := s.port.Wrap(s.config.Listen)
 	run(func() error { return front.Serve(l) })
-	run(func() error { return admin.Serve(s.config.Admin) })
+	run(func() error { return admin.Serve(&owners{s.config.Admin, s.log}) })
 	work, stop := context.WithCancel(ctx)
 	all.Go(func() { s.keepOwnCertificate(work) })
 	all.Go(func() { s.recheck(work) })
@@ -128,7 +129,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 func (s *Server) httpServer(h http.Handler) *http.Server {
 	return &http.Server{
-		Handler: h, ReadHeaderTimeout: requestTime, ReadTimeout: requestTime,
+		Handler: h, ReadHeaderTimeout: requestTime, // bodies: see answering
 		WriteTimeout: api.Wait + 2*requestTime, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHead,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
@@ -170,12 +171,14 @@ func (s *Server) ownDue() time.Time {
 
 // recheck judges the standing connections again when something was revoked.
 func (s *Server) recheck(ctx context.Context) {
+	changed := s.authority.Changed()
 	for {
-		changed := s.authority.Changed()
 		select {
 		case <-ctx.Done():
 			return
 		case <-changed:
+			// What changes from here on is another turn's.
+			changed = s.authority.Changed()
 			s.port.Recheck(ctx)
 		}
 	}
