@@ -116,26 +116,21 @@ func Open(domain, name string, o Options) (*Agent, error) {
 	if err := o.settle(); err != nil {
 		return nil, err
 	}
-	found, err := filepath.Glob(filepath.Join(o.Data, "id", "*", "*", stateFile))
-	if err != nil {
-		return nil, err
+	if clean, err := identity.CleanDNS(name); err != nil || clean != name {
+		return nil, fmt.Errorf("%s is not the name of an identity: %w", identity.Quote(name), fs.ErrNotExist)
 	}
-	var homes []home
+	var found []home
 	var known []string
-	for _, f := range found {
-		h := home(filepath.Dir(f))
+	for _, h := range homes(filepath.Join(o.Data, "id"), name) {
 		d := filepath.Base(filepath.Dir(string(h)))
-		if filepath.Base(string(h)) != name {
-			continue
-		}
 		known = append(known, d)
 		if domain == "" || d == domain {
-			homes = append(homes, h)
+			found = append(found, h)
 		}
 	}
-	switch len(homes) {
+	switch len(found) {
 	case 1:
-		return open(homes[0], o)
+		return open(found[0], o)
 	case 0:
 		return nil, fmt.Errorf("%s holds no identity %s: join first, with a line that `mutual token %s` makes: %w", o.Data, identity.Quote(name), name, fs.ErrNotExist)
 	}
@@ -204,9 +199,11 @@ func open(h home, o Options) (*Agent, error) {
 // that was not used for it.
 func (a *Agent) spent(l *join.Line) bool {
 	hash := l.Token.Hash()
-	if a.state.Token == hex.EncodeToString(hash[:]) {
-		return false
-	}
+	return a.state.Token != hex.EncodeToString(hash[:]) && a.useless()
+}
+
+// useless says whether the identity on disk can never be renewed again.
+func (a *Agent) useless() bool {
 	return a.state.Standing == api.StateRevoked || a.state.Standing == api.StateFrozen || a.TooLate()
 }
 
@@ -403,6 +400,9 @@ func (a *Agent) learn(services []api.Service) {
 // saveState writes the state; the caller holds mu. A full disk must not stop what
 // works: it is said, and written at the next change.
 func (a *Agent) saveState() {
+	if now, err := a.home.readState(); err == nil && now.Token != a.state.Token {
+		return // somebody enrolled anew meanwhile: the file is theirs, and adopt takes it
+	}
 	if err := a.home.writeState(a.state); err != nil {
 		a.options.Log.Warn("what is known of the identity could not be written: "+err.Error(), "code", string(code.StoreFailed))
 	}

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -31,6 +32,9 @@ func enrol(ctx context.Context, l *join.Line, ids string, o Options) (*Agent, er
 	s, ok := made.whole()
 	if !ok {
 		if s, err = ask(ctx, l, made, o); err != nil {
+			if worthless(err) {
+				_ = os.RemoveAll(joining) // no other answer will come to this key
+			}
 			return nil, err
 		}
 	}
@@ -40,6 +44,14 @@ func enrol(ctx context.Context, l *join.Line, ids string, o Options) (*Agent, er
 	}
 	h := home(filepath.Join(domain, s.Name))
 	if _, err := os.Lstat(string(h)); err == nil {
+		old, err := open(h, o)
+		var unsafe *folder.Unsafe
+		switch {
+		case errors.As(err, &unsafe):
+			return nil, err
+		case err == nil && old.state.Origin != s.Origin && !old.useless():
+			return nil, api.NewProblem(0, code.IdentityUnreadable, fmt.Sprintf("%s holds an identity of another authority, whose trust domain is called %s too; move it away, and join again by the same line", h, s.Domain))
+		}
 		// What was there is of no use any more. Its key is not kept.
 		if err := os.RemoveAll(string(h)); err != nil {
 			return nil, err
@@ -48,7 +60,19 @@ func enrol(ctx context.Context, l *join.Line, ids string, o Options) (*Agent, er
 	if err := os.Rename(joining, string(h)); err != nil {
 		return nil, err
 	}
+	removeFile(h.file(nextKeyFile))
 	return open(h, o)
+}
+
+// worthless says whether a token can never be used again with the key that it was
+// tried with.
+func worthless(err error) bool {
+	var p *api.Problem
+	if !errors.As(err, &p) || p.Status == 0 {
+		return false
+	}
+	k := code.Code(p.Code)
+	return k == code.TokenUnknown || k == code.TokenExpired || k == code.TokenOtherKey
 }
 
 // whole says whether the folder holds all of an identity: an answer came, and what
@@ -112,9 +136,6 @@ func ask(ctx context.Context, l *join.Line, made home, o Options) (state, error)
 		return none, err
 	}
 	if err := made.writeState(s); err != nil {
-		return none, err
-	}
-	if err := os.Remove(made.file(nextKeyFile)); err != nil {
 		return none, err
 	}
 	o.Log.Info(fmt.Sprintf("joined %s as %s; the certificate is valid until %s", s.Domain, s.Name, leaf.NotAfter().UTC().Format(time.RFC3339)),

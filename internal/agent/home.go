@@ -125,14 +125,25 @@ func (h home) writeIdentity(key crypto.Signer, chain [][]byte) error {
 	return folder.Write(h.file(identityFile), b)
 }
 
+// homes are the folders of the identities of a name, by their trust domains.
+func homes(ids, name string) []home {
+	domains, err := os.ReadDir(ids) // no pattern: the path may hold any character
+	if err != nil {
+		return nil
+	}
+	var out []home
+	for _, d := range domains {
+		h := home(filepath.Join(ids, d.Name(), name))
+		if _, err := os.Lstat(h.file(stateFile)); err == nil {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
 // find is the folder that a line's identity lies in.
 func find(ids string, l *join.Line) (home, bool) {
-	found, err := filepath.Glob(filepath.Join(ids, "*", l.Name, stateFile))
-	if err != nil {
-		return "", false
-	}
-	for _, f := range found {
-		h := home(filepath.Dir(f))
+	for _, h := range homes(ids, l.Name) {
 		if s, err := h.readState(); err == nil && s.Origin == hexOf(l.Root) {
 			return h, true
 		}
@@ -222,8 +233,14 @@ func fresh(issued *api.Issued, key crypto.Signer, spiffe string, anchors *pki.An
 	if len(chain) == 0 {
 		return nil, nil, errors.New("it holds no certificate")
 	}
+	// An answer that was lost is given again, perhaps when its time is over: it can
+	// still be renewed, and nothing else can.
+	at := now
+	if end := chain[0].NotAfter(); at.After(end) {
+		at = end
+	}
 	for _, purpose := range []pki.Purpose{pki.ForServer, pki.ForClient} {
-		v := pki.Verify(pki.Question{Chain: chain, Anchors: anchors, Purpose: purpose, Name: spiffe, At: now, Profile: pki.SVID})
+		v := pki.Verify(pki.Question{Chain: chain, Anchors: anchors, Purpose: purpose, Name: spiffe, At: at, Profile: pki.SVID})
 		if !v.OK {
 			return nil, nil, errors.New(v.Sentence())
 		}
@@ -232,6 +249,6 @@ func fresh(issued *api.Issued, key crypto.Signer, spiffe string, anchors *pki.An
 	return cert, chain[0], err
 }
 
-// removeFile removes what is of no use any more; where that fails it is found and
-// overwritten at the next turn.
+// removeFile removes a next key that is in use now; where that fails, nextKey finds
+// that it is.
 func removeFile(file string) { _ = os.Remove(file) }

@@ -23,6 +23,9 @@ const (
 	// firstRetry and lastRetry bound the pause after a failure, which doubles.
 	firstRetry = time.Second
 	lastRetry  = 5 * time.Minute
+	// followEvery keeps a storm of changes, or an authority that answers at once and
+	// has nothing to say, from costing both sides all their time.
+	followEvery = 100 * time.Millisecond
 	// registerEvery is how often the authority is told again where we are.
 	registerEvery = 10 * time.Minute
 )
@@ -111,6 +114,15 @@ func (a *Agent) Renew(ctx context.Context) error {
 	if adopted, err := a.adopt(); err != nil || adopted && a.options.Clock().Before(a.due()) {
 		return err
 	}
+	err = a.renew(ctx)
+	if err == nil && a.options.Clock().After(a.Leaf().NotAfter()) {
+		err = a.renew(ctx) // it was an answer of long ago, given again
+	}
+	return err
+}
+
+// renew is one renewal. The caller holds the folder's lock.
+func (a *Agent) renew(ctx context.Context) error {
 	key, err := nextKey(a.home.file(nextKeyFile), a.Leaf())
 	if err != nil {
 		return err
@@ -121,6 +133,10 @@ func (a *Agent) Renew(ctx context.Context) error {
 	}
 	issued, err := a.client.Renew(ctx, &api.RenewRequest{CSR: csr, Lifetime: int64(a.options.Lifetime / time.Second)})
 	if err != nil {
+		var p *api.Problem
+		if errors.As(err, &p) && p.Code == string(code.KeyNotAccepted) {
+			removeFile(a.home.file(nextKeyFile)) // nothing was issued for it: the next try makes another
+		}
 		return err
 	}
 	a.hear()
@@ -163,6 +179,7 @@ func (a *Agent) adopt() (bool, error) {
 	// The time that it was issued is another process's to know, too.
 	if s, err := a.home.readState(); err == nil && s.Lineage != "" {
 		a.state.IssuedAt, a.state.Lineage, a.state.Standing = s.IssuedAt, s.Lineage, s.Standing
+		a.state.Origin, a.state.Token = s.Origin, s.Token // it may have been enrolled anew
 	}
 	a.leaf, a.jitter = leaf, drawJitter()
 	a.swap.Set(cert)
@@ -232,13 +249,22 @@ func standingOf(err error) string {
 	return ""
 }
 
+// stand takes in what the authority says of the identity, and says it once: until
+// its end the certificate looks like any other.
 func (a *Agent) stand(standing string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if standing != "" && a.state.Standing != standing {
-		a.state.Standing = standing
-		a.saveState()
+	if standing == "" || a.state.Standing == standing {
+		return
 	}
+	a.state.Standing = standing
+	a.saveState()
+	k := code.LineageRevoked
+	if standing == api.StateFrozen {
+		k = code.LineageFrozen
+	}
+	e, _ := code.Lookup(k)
+	a.options.Log.Error(fmt.Sprintf("the identity %s is %s, the authority of %s says", a.state.Name, standing, a.state.Domain), "code", string(k), "mend", e.Mend)
 }
 
 // longestPause keeps a short life from being slept through.
@@ -259,7 +285,7 @@ func (a *Agent) follow(ctx context.Context) {
 	var pause pause
 	for ctx.Err() == nil {
 		asked, cancel := context.WithCancel(ctx)
-		services := a.followed()
+		begun, services := time.Now(), a.followed()
 		type answer struct {
 			u   *api.Updates
 			err error
@@ -307,6 +333,7 @@ func (a *Agent) follow(ctx context.Context) {
 		a.hear()
 		a.apply(r.u)
 		revision = r.u.Revision
+		rest(ctx, time.Until(begun.Add(followEvery)))
 	}
 }
 
@@ -393,6 +420,16 @@ func (p *pause) over() bool { return !time.Now().Before(p.until) }
 func (p *pause) longer(most time.Duration) {
 	p.length = min(max(2*p.length, firstRetry), most)
 	p.until = time.Now().Add(p.length*3/4 + time.Duration(int64(p.length/4)*int64(drawJitter())/jitterScale))
+}
+
+// rest waits for a time, or until ctx ends.
+func rest(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
 }
 
 // wait waits for the pause's end, or until it is woken.

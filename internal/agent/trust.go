@@ -194,7 +194,7 @@ func (t *trust) readList(der []byte, issuers []*pki.Certificate, changed *bool) 
 		if bytes.Equal(now.raw, der) {
 			return nil
 		}
-		if number < now.number {
+		if number <= now.number {
 			return fmt.Errorf("a list of revocations has the number %d, and %d is in use", number, now.number)
 		}
 	}

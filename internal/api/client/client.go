@@ -50,9 +50,7 @@ func New(domain string, own mtls.Identity, authorities mtls.Verifier, addresses 
 		return nil, err
 	}
 	c := &Client{inner: inner, name: id.String(), addresses: addresses}
-	c.transport = transport(func(ctx context.Context) (*mtls.Conn, error) {
-		return reach(ctx, c.inner, c.addresses(), c.name, api.ALPN)
-	})
+	c.transport = transport(c.dial)
 	c.http = plainClient(c.transport)
 	return c, nil
 }
@@ -62,9 +60,17 @@ func New(domain string, own mtls.Identity, authorities mtls.Verifier, addresses 
 func (c *Client) Forget() { c.transport.CloseIdleConnections() }
 
 // Renew asks for the successor of the certificate that the identity shows.
+//
+// It goes over a connection of its own: one that is kept may show the certificate
+// before that one, and to renew that a second time freezes the identity.
 func (c *Client) Renew(ctx context.Context, r *api.RenewRequest) (*api.Issued, error) {
-	c.Forget() // the certificate that is shown is the one that is renewed
-	return ask[api.Issued](ctx, c.http, patience, http.MethodPost, api.PathRenew, r)
+	own := transport(c.dial)
+	defer own.CloseIdleConnections()
+	return ask[api.Issued](ctx, plainClient(own), patience, http.MethodPost, api.PathRenew, r)
+}
+
+func (c *Client) dial(ctx context.Context) (*mtls.Conn, error) {
+	return reach(ctx, c.inner, c.addresses(), c.name, api.ALPN)
 }
 
 // Updates waits for something newer than revision, "" for none, about the named
@@ -104,22 +110,28 @@ func reach(ctx context.Context, c *mtls.Client, addresses []string, name, alpn s
 		return nil, api.NewProblem(0, code.AuthorityDown, "no address of the authority is known")
 	}
 	var worst error
-	for _, address := range addresses {
-		conn, err := connect(ctx, c, address, name, alpn)
+	for i, address := range addresses {
+		limit := patience
+		if i < len(addresses)-1 {
+			limit = dialTime
+		}
+		conn, err := connect(ctx, c, limit, address, name, alpn)
 		if err == nil {
 			return conn, nil
 		}
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		if r, ok := mtls.RefusalOf(worst); !ok || r.Fault == mtls.Network {
+		if r, ok := mtls.RefusalOf(worst); worst == nil || ok && r.Fault == mtls.Network {
 			worst = err
 		}
 	}
 	return nil, worst
 }
 
-func connect(ctx context.Context, c *mtls.Client, address, name, alpn string) (*mtls.Conn, error) {
+func connect(ctx context.Context, c *mtls.Client, limit time.Duration, address, name, alpn string) (*mtls.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	d := net.Dialer{Timeout: dialTime}
 	plain, err := d.DialContext(ctx, "tcp", address)
 	if err != nil {

@@ -82,7 +82,11 @@ func (p *pinned) Verify(ctx context.Context, claim *mtls.Claim) (*mtls.Verdict, 
 	}
 	named := *claim
 	named.ServerName = id.String()
-	return mtls.Authorities(pki.NewAnchors(root)).Verify(ctx, &named)
+	v, err := mtls.Authorities(pki.NewAnchors(root)).Verify(ctx, &named)
+	if err == nil && !v.OK && v.Code == string(code.UnknownAuthority) {
+		return not("its certificate does not lead to the root that the join line names, which it shows beside"), nil
+	}
+	return v, err
 }
 
 func not(why string) *mtls.Verdict {

@@ -67,7 +67,7 @@ func (s *Server) straight(mux *http.ServeMux) http.Handler {
 		if clean != "/" && strings.HasSuffix(r.URL.Path, "/") {
 			clean += "/"
 		}
-		if clean != r.URL.Path || r.Method == http.MethodConnect {
+		if clean != r.URL.Path || clean[0] != '/' || r.Method == http.MethodConnect {
 			other.ServeHTTP(w, r)
 			return
 		}
