@@ -18,8 +18,18 @@ type setting struct {
 	group  uint16
 }
 
-// stack is one implementation of TLS: it makes the two ends' handshakes.
-type stack func(setting) (server, client func(net.Conn) (net.Conn, error), err error)
+// stack is one implementation of TLS and of path validation.
+type stack struct {
+	// shake makes the two ends' handshakes.
+	shake func(setting) (server, client func(net.Conn) (net.Conn, error), err error)
+	// verify makes what judges a path n times.
+	verify func() (func(n int) error, error)
+}
+
+var (
+	ours   = stack{shakeOurs, verifyOurs}
+	theirs = stack{shakeTheirs, verifyTheirs}
+)
 
 // The certificates: ECDSA P-256, a leaf and an intermediate on both sides.
 var (
@@ -29,7 +39,7 @@ var (
 	web    = inter.Leaf("web.internal")
 )
 
-func ours(s setting) (server, client func(net.Conn) (net.Conn, error), err error) {
+func shakeOurs(s setting) (server, client func(net.Conn) (net.Conn, error), err error) {
 	anchor, err := pki.Parse(root.DER)
 	if err != nil {
 		return nil, nil, err
@@ -71,7 +81,7 @@ func asConn(c *mtls.Conn, err error) (net.Conn, error) {
 	return c, nil
 }
 
-func theirs(s setting) (server, client func(net.Conn) (net.Conn, error), err error) {
+func shakeTheirs(s setting) (server, client func(net.Conn) (net.Conn, error), err error) {
 	pool := x509.NewCertPool()
 	pool.AddCert(root.Cert)
 	// No session tickets: neither side resumes.
