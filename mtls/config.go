@@ -27,6 +27,9 @@ type ServerConfig struct {
 	// handshake ends with no_application_protocol; a client that offers none at
 	// all goes on without.
 	ALPN []string
+	// Resumption, if not nil, gives clients tickets to resume with: see
+	// ServerResumption.
+	Resumption *ServerResumption
 	// Refused, if not nil, is told of every connection that Listener refuses.
 	// It is called concurrently.
 	Refused func(remote net.Addr, refusal *Refusal)
@@ -46,6 +49,9 @@ type ClientConfig struct {
 	// first group is a hybrid (its classical half costs little and saves a
 	// round trip), else 1.
 	KeyShares int
+	// Resumption, if not nil, keeps the tickets of servers and resumes with them:
+	// see ClientResumption.
+	Resumption *ClientResumption
 
 	Common
 }

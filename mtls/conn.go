@@ -27,6 +27,7 @@ type Conn struct {
 	verdict *Verdict // nil: the peer showed nothing
 	peer    Peer
 	proven  bool
+	origin  *origin // nil where nothing is resumed
 
 	in  reading
 	out writing
@@ -90,6 +91,9 @@ func (c *Conn) stand() {
 		c.in.release()
 	}
 	c.in.admitted.Store(c.stream.Admitted())
+	if c.origin != nil {
+		c.begin()
+	}
 	if c.verdict != nil {
 		c.peer, c.proven = c.verdict.Peer, true
 		c.until.Store(&c.verdict.Until)
@@ -100,12 +104,15 @@ func (c *Conn) stand() {
 			go c.recheck(context.Background())
 		}
 	}
+	if c.stream.Ticketed() { // it came right behind the handshake
+		c.keepTickets()
+	}
 }
 
 // Peer is who was proven to be at the other end; false where nobody was asked.
 func (c *Conn) Peer() (Peer, bool) { return c.peer, c.proven }
 
-// PeerChain is what the peer showed, its leaf first and the rest in its order;
+// PeerChain is what the peer showed, now or in the session's full handshake, its leaf first and the rest in its order;
 // nil where nobody was proven. Only the leaf was proven by itself: what a path
 // stands on is Peer's Path.
 func (c *Conn) PeerChain() []*pki.Certificate {
@@ -122,20 +129,25 @@ func (c *Conn) Verdict() *Verdict { return c.verdict }
 type Negotiated struct {
 	Suite Suite
 	Group Group
-	// Scheme is the one that the peer signed with; 0 where it showed nothing.
+	// Scheme is the one that the peer signed with; 0 where it showed nothing, and
+	// where the session was resumed.
 	Scheme     Scheme
 	ALPN       string
 	ServerName string
 	// Retried is whether it took a HelloRetryRequest.
 	Retried bool
-	// ClientAuthenticated is whether the client showed a certificate.
+	// Resumed is whether the two went on from an earlier session: the peer is who
+	// was proven then, and was judged again now.
+	Resumed bool
+	// ClientAuthenticated is whether the client showed a certificate, now or in
+	// the session's full handshake.
 	ClientAuthenticated bool
 }
 
 // Negotiated is what the two ends agreed on.
 func (c *Conn) Negotiated() Negotiated {
 	r := c.stream.Result()
-	n := Negotiated{Suite: r.Suite.ID, Group: r.Group, Scheme: r.Scheme, ALPN: r.ALPN, ServerName: r.ServerName, Retried: r.Retried}
+	n := Negotiated{Suite: r.Suite.ID, Group: r.Group, Scheme: r.Scheme, ALPN: r.ALPN, ServerName: r.ServerName, Retried: r.Retried, Resumed: r.Resumed}
 	if c.role == RoleServer {
 		n.ClientAuthenticated = r.PeerChain != nil
 	} else {
@@ -144,7 +156,8 @@ func (c *Conn) Negotiated() Negotiated {
 	return n
 }
 
-// Local is the certificate that we showed, nil for none.
+// Local is the certificate that we showed, now or in the session's full
+// handshake, nil for none.
 func (c *Conn) Local() *Certificate {
 	if l := c.stream.Result().Local; l != nil {
 		return l.Value.(*Certificate)
@@ -337,6 +350,9 @@ func (c *Conn) open() error {
 	if c.stream.Admitted() && !c.in.admitted.Load() {
 		c.in.admitted.Store(true)
 	}
+	if c.stream.Ticketed() {
+		c.keepTickets()
+	}
 	if err != nil {
 		return c.stop(err)
 	}
@@ -480,7 +496,8 @@ func (c *Conn) Rekey(both bool) error {
 // it. The answer is nil, a *Refusal, or ErrAdmissionUnknown where the server
 // gives no proof: ctx ended, or it spoke first in a way that proves nothing. Data
 // that comes meanwhile is kept for Read. A server answers nil at once, and so
-// does a client that was not asked for a certificate.
+// does a client that was not asked for a certificate, or whose session the
+// server took.
 func (c *Conn) Admitted(ctx context.Context) error {
 	if c.role == RoleServer || !c.stream.Result().Asked {
 		return nil

@@ -27,6 +27,8 @@ type endpoint struct {
 	clock    func() time.Time
 	standing *live.Set
 	rechecks atomic.Uint64 // how many have begun
+	// resumption is what sessions are kept by; nil: none are.
+	resumption *resumption
 }
 
 func newEndpoint(role Role, identity Identity, verifier Verifier, alpn []string, c *Common) (*endpoint, error) {
@@ -165,6 +167,12 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if h, ok := cfg.Clients.verifier.(hinter); ok {
 		e.hs.Authorities = func() [][]byte { return fitting(h.hints()) }
 	}
+	if cfg.Resumption != nil {
+		if e.resumption, err = newServerResumption(cfg.Resumption, cfg.Clients.mode); err != nil {
+			return nil, err
+		}
+		e.hs.Resume = true
+	}
 	return &Server{endpoint: e, refused: cfg.Refused}, nil
 }
 
@@ -236,6 +244,12 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		e.hs.KeyShares = 2
 	default:
 		e.hs.KeyShares = 1
+	}
+	if cfg.Resumption != nil {
+		if e.resumption, err = newClientResumption(cfg.Resumption); err != nil {
+			return nil, err
+		}
+		e.hs.Resume = true
 	}
 	return &Client{e}, nil
 }

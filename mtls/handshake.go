@@ -24,6 +24,12 @@ var past = time.Unix(1, 0)
 func (e *endpoint) handshake(ctx context.Context, transport net.Conn, machine handshake.Machine, client *handshake.Client, name string) (*Conn, *Refusal) {
 	c := &Conn{endpoint: e, transport: transport, serverName: name}
 	c.stream.Drive(machine, e.role == RoleServer, e.limits.RekeyAfter)
+	if e.resumption != nil {
+		c.origin = &origin{}
+		if client != nil {
+			c.origin.peer = peerOfSessions(name, transport)
+		}
+	}
 	deadline := time.Now().Add(e.limits.HandshakeTime)
 	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
 		deadline = d
@@ -106,9 +112,17 @@ func (c *Conn) carryOut(ctx context.Context, op *handshake.Op) handshake.Answer 
 		cert := op.Credential.Value.(*Certificate)
 		sig, err := suite.Sign(c.hs.Random, cert.key, op.Scheme, op.Input)
 		return handshake.Answer{Signature: sig, Err: err, Code: code.SigningFailed}
-	default:
-		return c.verifyPeer(ctx, op)
+	case handshake.FindTicket:
+		return c.findTicket(ctx, op)
+	case handshake.OpenTicket:
+		return c.openTicket(ctx, op)
+	case handshake.SealTicket:
+		return c.sealTicket(ctx, op)
 	}
+	if op.Resumed {
+		return c.judgeSession(ctx, op)
+	}
+	return c.verifyPeer(ctx, op)
 }
 
 func (c *Conn) selectCertificate(ctx context.Context, op *handshake.Op) handshake.Answer {
@@ -136,31 +150,43 @@ func (c *Conn) verifyPeer(ctx context.Context, op *handshake.Op) handshake.Answe
 		Occasion: FullHandshake, Role: c.peerRole(), Chain: op.Chain, ServerName: c.serverName,
 		Now: c.clock(), Remote: c.transport.RemoteAddr(),
 	}
-	c.judgedAt = c.rechecks.Load()
-	verdict, err := c.verifier.Verify(ctx, &c.claim)
-	if verdict = settle(verdict, err); !verdict.OK {
+	if c.origin != nil { // before it is asked: what changes meanwhile makes another session
+		c.origin.rests = c.resumption.generation(c.verifier)
+	}
+	verdict, err := c.judge(ctx, &c.claim)
+	if !verdict.OK {
 		fault := handshake.OurPolicy
 		if err != nil {
 			fault = handshake.Misuse
 		}
 		return c.refuseClaim(verdict, fault)
 	}
+	c.verdict = verdict
+	c.judged(verdict)
+	return handshake.Answer{}
+}
+
+// judge asks the verifier, and gives a whole verdict.
+func (c *Conn) judge(ctx context.Context, claim *Claim) (*Verdict, error) {
+	c.judgedAt = c.rechecks.Load()
+	verdict, err := c.verifier.Verify(ctx, claim)
+	if verdict = settle(verdict, err); !verdict.OK {
+		return verdict, err
+	}
 	// The key was proven, so the leaf's names are whose key it is; a verifier of
 	// the caller's need not say them again. Parsed here, the chain is only read
 	// from now on, by whoever asks for it.
-	chain, err := c.claim.Certificates()
+	chain, err := claim.Certificates()
 	if err != nil {
 		// A verifier that does not look may admit what says nothing clear.
-		return c.refuseClaim(refusedPath(pki.Refused(err), nil), handshake.OurPolicy)
+		return refusedPath(pki.Refused(err), nil), nil
 	}
 	if verdict.Peer.Leaf == nil {
 		named := *verdict
 		named.Peer = peerOf(chain[0], nil)
 		verdict = &named
 	}
-	c.verdict = verdict
-	c.judged(verdict)
-	return handshake.Answer{}
+	return verdict, nil
 }
 
 func (c *Conn) refuseClaim(v *Verdict, fault handshake.Fault) handshake.Answer {

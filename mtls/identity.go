@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/mutual-tls/mutual/internal/handshake"
 	"github.com/mutual-tls/mutual/internal/message"
@@ -74,6 +76,8 @@ type Certificate struct {
 	key     crypto.Signer
 	schemes []Scheme
 	issuers [][]byte // DER names of the issuers along the chain
+	ends    time.Time
+	sum     [sha256.Size]byte // of the whole chain
 	// shown is what the handshake shows: the Certificate message is made once.
 	shown handshake.Credential
 }
@@ -118,11 +122,13 @@ func NewCertificate(chain [][]byte, key crypto.Signer) (*Certificate, error) {
 			return nil, fmt.Errorf("certificate %d of the chain does not parse: %w", i+1, err)
 		}
 		c.issuers = append(c.issuers, parsed.RawIssuer)
+		c.ends = earliest(c.ends, parsed.NotAfter)
 	}
 	wire, err := msg.Append(nil)
 	if err != nil {
 		return nil, fmt.Errorf("the chain can't be sent: %w", err)
 	}
+	c.sum = sha256.Sum256(wire)
 	c.shown = handshake.Credential{Wire: wire, Schemes: c.schemes, Value: c}
 	return c, nil
 }

@@ -69,6 +69,12 @@ func (a *authorities) Verify(_ context.Context, claim *Claim) (*Verdict, error) 
 	return verifyPath(a.anchors, a.profile, claim), nil
 }
 
+// Generation is a digest of the anchors and the profile.
+func (a *authorities) Generation() ([sha256.Size]byte, bool) {
+	sum := a.anchors.Sum()
+	return digest("authorities", sum[:], []byte{byte(a.profile)}), true
+}
+
 func verifyPath(anchors *pki.Anchors, profile pki.Profile, claim *Claim) *Verdict {
 	chain, err := claim.Certificates()
 	if err != nil {
@@ -139,6 +145,16 @@ func (systemTrust) Verify(_ context.Context, claim *Claim) (*Verdict, error) {
 	return verifyPath(anchors, pki.Browser, claim), nil
 }
 
+// Generation is a digest of the system's anchors.
+func (systemTrust) Generation() ([sha256.Size]byte, bool) {
+	anchors, err := truststore.System()
+	if err != nil {
+		return [sha256.Size]byte{}, false
+	}
+	sum := anchors.Sum()
+	return digest("system", sum[:]), true
+}
+
 // Pin is a Verifier that admits whoever holds one of the keys, given by the
 // SHA-256 of their SubjectPublicKeyInfo, and asks nothing else: no authority, no
 // name, no time.
@@ -165,6 +181,15 @@ func (p pins) Verify(_ context.Context, claim *Claim) (*Verdict, error) {
 		}
 	}
 	return verdictOf(code.NotPinned, chain), nil
+}
+
+// Generation is a digest of the pins.
+func (p pins) Generation() ([sha256.Size]byte, bool) {
+	parts := make([][]byte, len(p))
+	for i := range p {
+		parts[i] = p[i][:]
+	}
+	return digest("pins", parts...), true
 }
 
 // AllOf is a Verifier that admits whom all of them admit. Who the peer is, the
@@ -201,6 +226,9 @@ func (a allOf) hints() [][]byte {
 	}
 	return nil
 }
+
+// Generation is that of them all, if all tell theirs.
+func (a allOf) Generation() ([sha256.Size]byte, bool) { return generationOfAll("all of", a) }
 
 func (a allOf) Verify(ctx context.Context, claim *Claim) (*Verdict, error) {
 	if len(a) == 0 {
@@ -253,6 +281,9 @@ func (a anyOf) hints() [][]byte {
 	return all
 }
 
+// Generation is that of them all, if all tell theirs.
+func (a anyOf) Generation() ([sha256.Size]byte, bool) { return generationOfAll("any of", a) }
+
 func (a anyOf) Verify(ctx context.Context, claim *Claim) (*Verdict, error) {
 	var last *Verdict
 	var reasons []string
@@ -300,6 +331,13 @@ func (a *allowed) hints() [][]byte {
 		return h.hints()
 	}
 	return nil
+}
+
+// Generation is that of the verifier, with the rules.
+func (a *allowed) Generation() ([sha256.Size]byte, bool) {
+	of, ok := generationOf(a.verifier)
+	rules := a.policy.Sum()
+	return digest("allow", of[:], rules[:]), ok
 }
 
 func (a *allowed) Verify(ctx context.Context, claim *Claim) (*Verdict, error) {
@@ -366,6 +404,9 @@ func (s *SwapVerifier) hints() [][]byte {
 	}
 	return nil
 }
+
+// Generation is that of the verifier in use.
+func (s *SwapVerifier) Generation() ([sha256.Size]byte, bool) { return generationOf(s.get()) }
 
 // Verify asks the verifier in use.
 func (s *SwapVerifier) Verify(ctx context.Context, claim *Claim) (*Verdict, error) {

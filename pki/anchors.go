@@ -1,6 +1,11 @@
 package pki
 
-import "fmt"
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+)
 
 // Anchors are the certificates that trust begins with. They are immutable and
 // safe for concurrent use; a nil *Anchors is none.
@@ -9,6 +14,7 @@ type Anchors struct {
 	bySubject map[uint64][]*Certificate
 	bySum     map[[32]byte]struct{}
 	subjects  [][]byte
+	sum       [32]byte
 }
 
 // NewAnchors makes certificates the beginning of trust. The same certificate
@@ -31,7 +37,26 @@ func NewAnchors(certs ...*Certificate) *Anchors {
 			a.subjects = append(a.subjects, s)
 		}
 	}
+	a.sum = sumOf(a.certs)
 	return a
+}
+
+// sumOf is a digest of the certificates, whatever their order.
+func sumOf(certs []*Certificate) [32]byte {
+	sums := make([][]byte, len(certs))
+	for i, c := range certs {
+		sums[i] = c.SHA256[:]
+	}
+	slices.SortFunc(sums, bytes.Compare)
+	return sha256.Sum256(bytes.Join(sums, nil))
+}
+
+// Sum is a digest of what is in it: two with the same Sum hold the same anchors.
+func (a *Anchors) Sum() [32]byte {
+	if a == nil {
+		return sumOf(nil)
+	}
+	return a.sum
 }
 
 // Len is how many anchors there are.

@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -20,6 +22,7 @@ type Policy struct {
 	suffixes map[string]string // what follows the "*" of a clean pattern → rule as written
 	ids      map[string]string // SPIFFE ID → rule as written
 	rules    []string
+	sum      [32]byte
 }
 
 // Decision is what a policy says of a certificate.
@@ -72,6 +75,7 @@ func Parse(rules []string, trustDomain string) (*Policy, error) {
 	if len(p.rules) == 0 {
 		return nil, errors.New("no rule was given, and what no rule allows is refused; name who may come in (--allow web)")
 	}
+	p.sum = sumOf(p.domain, p.rules)
 	return p, nil
 }
 
@@ -122,6 +126,27 @@ func (p *Policy) add(rule string) error {
 
 // Rules are the rules as they were written. The slice must not be changed.
 func (p *Policy) Rules() []string { return p.rules }
+
+// Sum is a digest of the trust domain and the rules: two policies with the same
+// Sum decide alike.
+func (p *Policy) Sum() [32]byte {
+	if p == nil {
+		return [32]byte{}
+	}
+	return p.sum
+}
+
+func sumOf(domain string, rules []string) (sum [32]byte) {
+	h := sha256.New()
+	for _, s := range append([]string{domain}, rules...) {
+		var n [4]byte
+		binary.BigEndian.PutUint32(n[:], uint32(len(s)))
+		h.Write(n[:])
+		h.Write([]byte(s))
+	}
+	h.Sum(sum[:0])
+	return sum
+}
 
 // Decide says whether the one whom c names may come in. c's path has to have been
 // verified. A nil policy allows nobody.

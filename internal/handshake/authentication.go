@@ -141,12 +141,18 @@ func (c *core) makeFinished(b, base []byte) ([]byte, error) {
 // handshakeKeys derives the handshake traffic secrets from the shared secret,
 // which is zeroed. The transcript must end with ServerHello.
 func (c *core) handshakeKeys(shared []byte) *schedule.Handshake {
-	early := schedule.NewEarly(c.suite, labels, nil)
+	var psk []byte
+	source := "the shared secret and the hellos"
+	if c.result.Resumed {
+		psk, source = c.session.Secret, "the session's secret, the shared secret and the hellos"
+	}
+	early := schedule.NewEarly(c.suite, labels, psk)
 	hs := early.Handshake(shared)
 	clear(shared)
+	c.drop()
 	c.clientSecret, c.serverSecret = hs.Traffic(c.transcript())
-	c.derived(Handshake, observe.Client, "client_handshake_traffic_secret", "the shared secret and the hellos", "CLIENT_HANDSHAKE_TRAFFIC_SECRET", c.clientSecret)
-	c.derived(Handshake, observe.Server, "server_handshake_traffic_secret", "the shared secret and the hellos", "SERVER_HANDSHAKE_TRAFFIC_SECRET", c.serverSecret)
+	c.derived(Handshake, observe.Client, "client_handshake_traffic_secret", source, "CLIENT_HANDSHAKE_TRAFFIC_SECRET", c.clientSecret)
+	c.derived(Handshake, observe.Server, "server_handshake_traffic_secret", source, "SERVER_HANDSHAKE_TRAFFIC_SECRET", c.serverSecret)
 	return hs
 }
 
@@ -169,10 +175,13 @@ func (c *core) applicationKeys(hs *schedule.Handshake) (exporter []byte) {
 func (c *core) finish(exporter []byte) {
 	clear(c.clientSecret)
 	clear(c.serverSecret)
-	c.main.Destroy()
-	c.main = nil
 	c.result.PeerChain = c.chain
 	st := &Standing{suite: c.suite, exporter: exporter, client: c.side == observe.Client, observer: c.cfg.Observer}
+	if st.client && c.cfg.Resume {
+		st.resumption = c.main.Resumption(c.transcript())
+	}
+	c.main.Destroy()
+	c.main = nil
 	if st.client {
 		st.read, st.write = c.serverApp, c.clientApp
 	} else {

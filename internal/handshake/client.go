@@ -28,6 +28,7 @@ type Client struct {
 	early *schedule.Handshake
 
 	request  *message.CertificateRequest
+	find     Op
 	choose   Op
 	sign     Op
 	chosen   bool // choose is resolved
@@ -91,12 +92,23 @@ func (c *Client) step(level Level, msg []byte) error {
 // Resolve takes the answer to an operation.
 func (c *Client) Resolve(op *Op, a Answer) error {
 	if err := c.resolvable(op); err != nil {
+		a.Session.destroy()
 		return err
+	}
+	if op.again() { // no hello is out yet
+		c.waiting = false
+		if a.Err != nil {
+			c.drop()
+		}
+		return c.fail(c.sendHello())
 	}
 	if a.Err != nil {
 		return c.fail(c.failed(op, a))
 	}
 	switch op.Kind {
+	case FindTicket:
+		c.waiting = false
+		return c.fail(c.found(a.Session))
 	case SelectCertificate:
 		c.chosen = true
 		c.local = a.Credential
@@ -171,13 +183,18 @@ func (c *Client) start() error {
 			}
 		}
 	}
+	if c.cfg.Resume {
+		c.find = Op{Kind: FindTicket, ServerName: h.ServerName}
+		c.ask(&c.find, true)
+		return nil
+	}
 	return c.sendHello()
 }
 
 var (
 	nullCompression = []byte{0}
 	onlyTLS13       = []uint16{versionTLS13}
-	pskDHE          = []uint8{1}
+	pskDHE          = []uint8{pskDHEKE}
 )
 
 // secondShare is the group of a second key share: the first classical group
@@ -207,6 +224,7 @@ func (c *Client) share(g suite.GroupID) error {
 }
 
 func (c *Client) sendHello() error {
+	c.offer()
 	b, err := c.hello.Append(make([]byte, 0, 2048))
 	if err != nil {
 		if c.result.Retried { // the server's cookie left no room
@@ -215,6 +233,7 @@ func (c *Client) sendHello() error {
 		return c.misuse(code.Misconfigured, err)
 	}
 	c.helloBytes = b
+	c.bind(b)
 	c.send(Initial, b)
 	c.state, err = c.expect("ServerHello", (*Client).waitServerHello)
 	return err
@@ -285,6 +304,10 @@ func (c *Client) checkServerHello(m *message.ServerHello) error {
 			if retry {
 				continue // the one extension that may come unasked
 			}
+		case message.ExtPreSharedKey:
+			if c.session != nil {
+				continue
+			}
 		}
 		return c.misbehaved(alert.UnsupportedExtension, code.UnsupportedExtension, "the server answered with the extension %s, which was not offered", x.Type)
 	}
@@ -342,6 +365,9 @@ func (c *Client) retry(m *message.ServerHello, msg []byte) (clientState, error) 
 	c.hash = c.suite.NewHash()
 	c.add(message.MessageHash(first))
 	c.add(msg)
+	if !c.usable(c.suite) {
+		c.drop() // it can't be resumed with that suite (RFC 8446, section 4.1.4)
+	}
 	c.compatibility()
 	if err := c.sendHello(); err != nil {
 		return nil, err
@@ -392,6 +418,9 @@ func (c *Client) takeServerHello(m *message.ServerHello, msg []byte) (clientStat
 	c.agreed("version", versionName(versionTLS13))
 	c.agreed("suite", c.suite.ID.String())
 	c.agreed("group", c.result.Group.String())
+	if err := c.takeChoice(m); err != nil {
+		return nil, err
+	}
 	c.early = c.handshakeKeys(shared)
 	c.compatibility()
 	if err := c.keys(Handshake, Read, c.serverSecret); err != nil {
@@ -437,6 +466,9 @@ func (c *Client) waitEncryptedExtensions(t message.Type, msg []byte) (clientStat
 		c.agreed("alpn", m.ALPN)
 	}
 	c.add(msg)
+	if c.result.Resumed {
+		return c.expect("Finished", (*Client).waitFinished)
+	}
 	return c.expect("Certificate", (*Client).waitCertCR)
 }
 
@@ -466,6 +498,9 @@ func (c *Client) takeCertificateRequest(msg []byte) (clientState, error) {
 	c.received(Handshake, msg)
 	c.add(msg)
 	c.request = m
+	if c.cfg.Resume {
+		c.result.CertificateRequest = m
+	}
 	c.result.Asked = true
 	c.choose = Op{Kind: SelectCertificate, ServerName: c.hello.ServerName, Schemes: m.Schemes, Authorities: m.Authorities}
 	c.ask(&c.choose, false)

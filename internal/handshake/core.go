@@ -57,8 +57,10 @@ type core struct {
 	chain  [][]byte // the peer's, our copy
 	leaf   *suite.PublicKey
 	verify Op
-	result Result
-	done   bool
+	// session is what a client offers to resume, or a server found; nil for none.
+	session *Session
+	result  Result
+	done    bool
 }
 
 type queued struct {
@@ -111,6 +113,7 @@ func (c *core) Discard() {
 		c.main = nil
 	}
 	c.queue = nil
+	c.drop()
 	if c.failure == nil {
 		c.failure = &Failure{Alert: alert.InternalError, Code: code.Internal, Fault: Misuse, At: c.expecting, Reason: "the handshake was given up"}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/mutual-tls/mutual/internal/alert"
@@ -27,6 +28,14 @@ const (
 	steps
 )
 
+// fuzzPast is what the fuzz targets resume.
+var fuzzPast = sync.OnceValue(func() past { return history(silent{}, resuming(mutual())) })
+
+// silent is a test that must not fail.
+type silent struct{ testing.TB }
+
+func (silent) Helper() {}
+
 // script reads steps; at its end it gives zeros.
 type script struct{ b []byte }
 
@@ -45,8 +54,14 @@ func (s *script) word() int { return int(s.byte())<<8 | int(s.byte()) }
 // true whatever it is told.
 func play(t *testing.T, side string, b []byte) *end {
 	s := &script{b}
-	names := []string{"mutual", "retry", "server only", "optional, without"}
-	p := newPair(t, states()[names[int(s.byte())%len(names)]])
+	names := []string{"mutual", "retry", "server only", "optional, without", "resumed"}
+	name := names[int(s.byte())%len(names)]
+	var p *pair
+	if name == "resumed" {
+		p = fuzzPast().again(t, resuming(mutual()))
+	} else {
+		p = newPair(t, states()[name])
+	}
 	e, honest := p.client, p.server
 	if side == "server" {
 		e, honest = honest, e
@@ -150,7 +165,7 @@ func play(t *testing.T, side string, b []byte) *end {
 				failing := e.ops[i]
 				e.ops = slices.Delete(e.ops, i, i+1)
 				e.settle(e.Resolve(failing, Answer{Err: errOperation}))
-				if e.err == nil {
+				if e.err == nil && !failing.again() {
 					t.Fatal("an operation failed, and the handshake goes on")
 				}
 				continue
@@ -199,7 +214,7 @@ func scripts(shape byte) (through, late []byte) {
 }
 
 func TestTheScriptsOfTheFuzzTargetsLeadToTheEnd(t *testing.T) {
-	for shape := range byte(4) {
+	for shape := range byte(5) {
 		through, late := scripts(shape)
 		for _, side := range []string{"client", "server"} {
 			for _, b := range [][]byte{through, late} {
@@ -212,7 +227,7 @@ func TestTheScriptsOfTheFuzzTargetsLeadToTheEnd(t *testing.T) {
 }
 
 func fuzzMachine(f *testing.F, side string) {
-	for shape := range byte(4) {
+	for shape := range byte(5) {
 		through, late := scripts(shape)
 		f.Add(through)
 		f.Add(late)

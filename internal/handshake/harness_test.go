@@ -52,6 +52,11 @@ type end struct {
 	logged          [][]byte // what the key log was given
 	standing        []Effect
 	judged          [][]byte
+	// offer is what FindTicket is answered with; vault is what a server has given
+	// tickets for, and again is VerifyPeer's answer for a session.
+	offer *Session
+	vault map[string]*Session
+	again error
 }
 
 func (e *end) pump() {
@@ -145,7 +150,30 @@ func (e *end) answer(op *Op) Answer {
 	case Sign:
 		sig, err := suite.Sign(rand.Reader, signer(op.Credential.Value.(*mint.Leaf)), op.Scheme, op.Input)
 		return Answer{Signature: sig, Err: err}
+	case FindTicket:
+		return Answer{Session: e.offer}
+	case OpenTicket:
+		for i, id := range op.Identities {
+			if kept := e.vault[string(id)]; kept != nil {
+				s := *kept
+				s.Secret, s.Index = slices.Clone(kept.Secret), i
+				return Answer{Session: &s}
+			}
+		}
+		return Answer{}
+	case SealTicket:
+		if e.vault == nil {
+			return Answer{}
+		}
+		s := *op.Session
+		s.Secret = slices.Clone(s.Secret)
+		ticket := fmt.Appendf(nil, "ticket %d", len(e.vault))
+		e.vault[string(ticket)] = &s
+		return Answer{Ticket: ticket, Lifetime: 3600}
 	default:
+		if op.Resumed {
+			return Answer{Err: e.again}
+		}
 		e.judged = op.Chain
 		return Answer{Err: e.refuse, Alert: alert.UnknownCA, Fault: OurPolicy}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/mutual-tls/mutual/internal/alert"
 	"github.com/mutual-tls/mutual/internal/code"
+	"github.com/mutual-tls/mutual/internal/message"
 	"github.com/mutual-tls/mutual/internal/observe"
 	"github.com/mutual-tls/mutual/internal/suite"
 )
@@ -105,8 +106,19 @@ const (
 	// Sign asks for a signature over Op.Input with Op.Credential by Op.Scheme.
 	Sign
 	// VerifyPeer asks for a judgement of Op.Chain, whose key has been proven.
-	// An answer without an error admits the peer.
+	// An answer without an error admits the peer. Where Op.Resumed, nothing was
+	// proven now: Chain is what was shown in the full handshake, and an error
+	// means that it takes a full handshake, in which the peer is judged anew.
 	VerifyPeer
+	// FindTicket asks a client for a session to offer; nil offers none.
+	FindTicket
+	// OpenTicket asks a server for the session behind one of Op.Identities; nil
+	// makes it a full handshake. The session must have been made under what
+	// holds now.
+	OpenTicket
+	// SealTicket asks a server for a ticket that stands for Op.Session, whose
+	// Secret is valid until it is resolved; an empty ticket gives none.
+	SealTicket
 )
 
 // String is the operation's name.
@@ -118,6 +130,12 @@ func (k OpKind) String() string {
 		return "Sign"
 	case VerifyPeer:
 		return "VerifyPeer"
+	case FindTicket:
+		return "FindTicket"
+	case OpenTicket:
+		return "OpenTicket"
+	case SealTicket:
+		return "SealTicket"
 	}
 	return "unknown"
 }
@@ -127,7 +145,8 @@ func (k OpKind) String() string {
 type Op struct {
 	Kind OpKind
 
-	// For SelectCertificate: what the peer said of what it takes.
+	// For SelectCertificate and OpenTicket: what the peer said of what it takes.
+	// FindTicket and SealTicket have the ServerName.
 	ServerName  string
 	Schemes     []suite.Scheme
 	Authorities [][]byte
@@ -138,8 +157,18 @@ type Op struct {
 	Scheme     suite.Scheme
 	Input      []byte
 
-	// For VerifyPeer: leaf first, in DER. The receiver may keep it.
-	Chain [][]byte
+	// For VerifyPeer: leaf first, in DER. The receiver may keep it. Resumed, with
+	// SealTicket too, is whether it is about a session that goes on.
+	Chain   [][]byte
+	Resumed bool
+
+	// For OpenTicket: what the client offers, its first choice first, and the
+	// suite whose hash the session must have. Valid until it is resolved.
+	Identities [][]byte
+	Suite      *suite.Suite
+
+	// For SealTicket.
+	Session *Session
 
 	pending bool
 }
@@ -150,10 +179,15 @@ type Op struct {
 type Answer struct {
 	Credential *Credential
 	Signature  []byte
-	Err        error
-	Alert      alert.Alert
-	Fault      Fault
-	Code       code.Code
+	// Session answers FindTicket and OpenTicket; it is the machine's from then
+	// on. Ticket and its Lifetime in seconds answer SealTicket.
+	Session  *Session
+	Ticket   []byte
+	Lifetime uint32
+	Err      error
+	Alert    alert.Alert
+	Fault    Fault
+	Code     code.Code
 }
 
 // Credential is a certificate chain that can be shown. It is immutable.
@@ -232,17 +266,28 @@ type Config struct {
 	// names that it hints at.
 	ClientAuth  ClientAuth
 	Authorities func() [][]byte
+
+	// Resume has a client ask for sessions to offer and keep those that it is
+	// given, and a server open and seal tickets. Without it neither happens.
+	Resume bool
 }
 
 // Result is what a handshake came to.
 type Result struct {
 	Suite *suite.Suite
 	Group suite.GroupID
-	// Scheme is the one that the peer signed with; 0 where it showed nothing.
+	// Scheme is the one that the peer signed with; 0 where it showed nothing, and
+	// where the handshake was resumed.
 	Scheme     suite.Scheme
 	ALPN       string
 	ServerName string
 	Retried    bool
+	// Resumed is whether it goes on from an earlier session. PeerChain and Local
+	// are then those of the full handshake.
+	Resumed bool
+	// CertificateRequest is what the server asked a client for, nil for nothing,
+	// and where sessions are not kept.
+	CertificateRequest *message.CertificateRequest
 	// Asked is whether the server asked the client for a certificate.
 	Asked bool
 	// PeerChain is what the peer showed, and proved the key of; nil for none.

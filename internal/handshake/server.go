@@ -22,11 +22,15 @@ type Server struct {
 	hello     message.ClientHello
 	first     []byte // the first ClientHello, where a HelloRetryRequest was sent
 	retryWith suite.GroupID
+	held      []byte // the ClientHello, where a ticket has to be opened first
+	share     *message.KeyShare
 	sessionID []byte
 	early     *schedule.Handshake
 
+	open     Op
 	choose   Op
 	sign     Op
+	seal     Op
 	schemes  []suite.Scheme // the client's
 	scheme   suite.Scheme
 	exporter []byte
@@ -75,19 +79,37 @@ func (s *Server) step(level Level, msg []byte) error {
 // Resolve takes the answer to an operation.
 func (s *Server) Resolve(op *Op, a Answer) error {
 	if err := s.resolvable(op); err != nil {
+		a.Session.destroy()
 		return err
 	}
-	if a.Err != nil {
+	if op.Kind == SealTicket {
+		op.Session.destroy()
+	}
+	if a.Err != nil && !op.again() {
 		return s.fail(s.failed(op, a))
 	}
 	s.waiting = false
 	var err error
 	switch op.Kind {
+	case OpenTicket:
+		err = s.opened(a.Session)
 	case SelectCertificate:
 		err = s.answer(a.Credential)
 	case Sign:
 		err = s.complete(a.Signature)
 	case VerifyPeer: // admitted: its Finished follows
+		if op.again() {
+			if a.Err != nil {
+				s.drop() // a full handshake, in which all is judged anew
+			} else {
+				s.resume()
+			}
+			err = s.proceed()
+		}
+	case SealTicket:
+		if err = s.admit(a.Ticket, a.Lifetime); err == nil {
+			s.end()
+		}
 	}
 	for err == nil {
 		q, ok := s.dequeue()
@@ -106,6 +128,7 @@ func (s *Server) Discard() {
 		s.early = nil
 	}
 	clear(s.exporter)
+	s.seal.Session.destroy()
 	s.core.Discard()
 }
 
@@ -117,6 +140,9 @@ func (s *Server) expect(name string, st serverState) (serverState, error) {
 func (s *Server) waitClientHello(t message.Type, msg []byte) (serverState, error) {
 	if t != message.TypeClientHello {
 		return nil, nil
+	}
+	if s.cfg.Resume {
+		msg = bytes.Clone(msg) // what it offers may be looked into for a while
 	}
 	if err := s.hello.Parse(msg); err != nil {
 		return nil, s.parsed(err)
@@ -145,8 +171,19 @@ func (s *Server) waitClientHello(t message.Type, msg []byte) (serverState, error
 	if i < 0 {
 		return s.askAgain(group, msg)
 	}
-	return s.takeClientHello(&h.KeyShares[i], msg)
+	s.share = &h.KeyShares[i]
+	if s.offersSession() {
+		s.held = msg
+		s.openTicket()
+		return s.expect("ClientHello", (*Server).waitNothing)
+	}
+	s.add(msg)
+	return s.takeClientHello()
 }
+
+// waitNothing is the state in which an operation of ours has to be answered
+// before anything may come.
+func (s *Server) waitNothing(message.Type, []byte) (serverState, error) { return nil, nil }
 
 // checkClientHello checks what does not depend on what we would choose.
 func (s *Server) checkClientHello() error {
@@ -178,10 +215,9 @@ func (s *Server) checkClientHello() error {
 	if h.EarlyData && h.PSK == nil {
 		return s.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the client offers early data without a pre-shared key")
 	}
-	// RFC 8446, section 9.2. A client that only resumes may leave them out, and
-	// we do not resume.
-	if len(h.Schemes) == 0 {
-		return s.misbehaved(alert.MissingExtension, code.MissingExtension, "the client sent no signature_algorithms")
+	// RFC 8446, section 9.2. A client that resumes may leave them out.
+	if len(h.Schemes) == 0 && !s.offersSession() {
+		return s.noSchemes()
 	}
 	if len(h.Groups) == 0 {
 		return s.misbehaved(alert.MissingExtension, code.MissingExtension, "the client sent no supported_groups")
@@ -200,6 +236,10 @@ func (s *Server) checkClientHello() error {
 		from += i + 1
 	}
 	return s.checkRetried()
+}
+
+func (s *Server) noSchemes() error {
+	return s.misbehaved(alert.MissingExtension, code.MissingExtension, "the client sent no signature_algorithms")
 }
 
 // checkRetried holds a second ClientHello against the first (RFC 8446, section
@@ -223,6 +263,9 @@ func (s *Server) checkRetried() error {
 	}
 	if h.EarlyData {
 		return s.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the client offers early data after a HelloRetryRequest")
+	}
+	if !s.checkOffers(&old) {
+		return s.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the client offers a session after a HelloRetryRequest that it did not offer before")
 	}
 	if h.Cookie != nil {
 		return s.misbehaved(alert.UnsupportedExtension, code.UnsupportedExtension, "the client sent a cookie, and we gave it none")
@@ -284,8 +327,12 @@ func (s *Server) compatibility() {
 	}
 }
 
-func (s *Server) takeClientHello(share *message.KeyShare, msg []byte) (serverState, error) {
-	h := &s.hello
+// takeClientHello answers the ClientHello, which is in the transcript.
+func (s *Server) takeClientHello() (serverState, error) {
+	h, share := &s.hello, s.share
+	if len(h.Schemes) == 0 && !s.result.Resumed {
+		return nil, s.noSchemes()
+	}
 	if len(s.cfg.ALPN) > 0 && len(h.ALPN) > 0 {
 		p, ok := pick(s.cfg.ALPN, h.ALPN)
 		if !ok {
@@ -296,7 +343,6 @@ func (s *Server) takeClientHello(share *message.KeyShare, msg []byte) (serverSta
 	s.result.ServerName = h.ServerName
 	s.result.Group = share.Group
 	s.schemes = h.Schemes
-	s.add(msg)
 	public, shared, err := suite.Respond(share.Group, s.cfg.Random, share.Data)
 	if err != nil {
 		return nil, s.agreementFailed(err)
@@ -304,7 +350,10 @@ func (s *Server) takeClientHello(share *message.KeyShare, msg []byte) (serverSta
 	defer clear(shared) // where what follows fails, too
 	m := message.ServerHello{
 		LegacyVersion: versionTLS12, SessionID: s.sessionID, CipherSuite: s.suite.ID, Version: versionTLS13,
-		KeyShare: message.KeyShare{Group: share.Group, Data: public}, HasKeyShare: true,
+		KeyShare: message.KeyShare{Group: share.Group, Data: public}, HasKeyShare: true, HasPSK: s.result.Resumed,
+	}
+	if m.HasPSK {
+		m.PSKIndex = uint16(s.session.Index)
 	}
 	if _, err := io.ReadFull(s.cfg.Random, m.Random[:]); err != nil {
 		return nil, s.misuse(code.Internal, errors.New("the random source failed"))
@@ -337,8 +386,14 @@ func (s *Server) takeClientHello(share *message.KeyShare, msg []byte) (serverSta
 	if err := s.sendEncryptedExtensions(b[len(b):]); err != nil {
 		return nil, err
 	}
+	if s.result.Resumed {
+		if err := s.finishFlight(nil); err != nil {
+			return nil, err
+		}
+		return s.afterFlight()
+	}
 	s.choose = Op{Kind: SelectCertificate, ServerName: h.ServerName, Schemes: h.Schemes, ALPN: h.ALPN}
-	for _, a := range h.Authorities { // they lie in msg
+	for _, a := range h.Authorities { // they lie in the message
 		s.choose.Authorities = append(s.choose.Authorities, bytes.Clone(a))
 	}
 	s.ask(&s.choose, true)
@@ -367,7 +422,7 @@ func (s *Server) sendEncryptedExtensions(space []byte) error {
 	if s.result.ALPN != "" {
 		s.agreed("alpn", s.result.ALPN)
 	}
-	if s.cfg.ClientAuth == NoClientCertificate {
+	if s.cfg.ClientAuth == NoClientCertificate || s.result.Resumed {
 		return nil
 	}
 	s.result.Asked = true
@@ -387,7 +442,7 @@ func (s *Server) sendEncryptedExtensions(space []byte) error {
 // afterFlight is the state that follows our flight. Messages that come before
 // the flight is out are queued: an operation is pending until then.
 func (s *Server) afterFlight() (serverState, error) {
-	if s.cfg.ClientAuth == NoClientCertificate {
+	if s.cfg.ClientAuth == NoClientCertificate || s.result.Resumed {
 		return s.expect("Finished", (*Server).waitFinished)
 	}
 	return s.expect("Certificate", (*Server).waitCert)
@@ -413,8 +468,7 @@ func (s *Server) answer(cred *Credential) error {
 	return nil
 }
 
-// complete sends CertificateVerify and Finished, and goes over to our
-// application keys.
+// complete sends CertificateVerify and what follows it.
 func (s *Server) complete(signature []byte) error {
 	m := message.CertificateVerify{Scheme: s.scheme, Signature: signature}
 	b, err := m.Append(make([]byte, 0, 512))
@@ -423,7 +477,13 @@ func (s *Server) complete(signature []byte) error {
 	}
 	s.add(b)
 	s.send(Handshake, b)
-	if b, err = s.makeFinished(b[len(b):], s.serverSecret); err != nil {
+	return s.finishFlight(b[len(b):])
+}
+
+// finishFlight sends Finished, and goes over to our application keys.
+func (s *Server) finishFlight(space []byte) error {
+	b, err := s.makeFinished(space, s.serverSecret)
+	if err != nil {
 		return s.misuse(code.Internal, err)
 	}
 	s.send(Handshake, b)
@@ -484,32 +544,48 @@ func (s *Server) waitFinished(t message.Type, msg []byte) (serverState, error) {
 	if err := s.keys(Application, Read, s.clientApp); err != nil {
 		return nil, err
 	}
-	if err := s.admit(); err != nil {
+	if s.cfg.Resume && has(s.hello.PSKModes, pskDHEKE) {
+		s.sealTicket()
+		return s.expect("our own ticket", (*Server).waitNothing)
+	}
+	if err := s.admit(nil, 0); err != nil {
 		return nil, err
 	}
-	exporter := s.exporter
-	s.exporter = nil
-	s.finish(exporter)
+	s.end()
 	return nil, nil
 }
 
-// admit sends a NewSessionTicket to a client that was asked for a certificate:
-// it is how a client of TLS 1.3 learns that it was let in. A lifetime of 0 says
-// that there is nothing to resume (RFC 8446, section 4.6.1).
-func (s *Server) admit() error {
-	if s.cfg.ClientAuth == NoClientCertificate {
-		return nil
+func (s *Server) end() {
+	exporter := s.exporter
+	s.exporter = nil
+	s.finish(exporter)
+}
+
+// admit sends a NewSessionTicket. A client that was asked for a certificate gets
+// one in any case: it is how a client of TLS 1.3 learns that it was let in. A
+// lifetime of 0 says that there is nothing to resume (RFC 8446, section 4.6.1).
+func (s *Server) admit(ticket []byte, lifetime uint32) error {
+	if len(ticket) == 0 || lifetime == 0 {
+		if s.cfg.ClientAuth == NoClientCertificate {
+			return nil
+		}
+		ticket, lifetime = nil, 0
 	}
+	// ticket_age_add is drawn for each ticket, or ages would link connections.
 	var r [4 + 16]byte
 	if _, err := io.ReadFull(s.cfg.Random, r[:]); err != nil {
 		return s.misuse(code.Internal, errors.New("the random source failed"))
 	}
 	m := message.NewSessionTicket{
-		AgeAdd: uint32(r[0])<<24 | uint32(r[1])<<16 | uint32(r[2])<<8 | uint32(r[3]),
-		Nonce:  []byte{0},
-		Ticket: r[4:],
+		Lifetime: lifetime,
+		AgeAdd:   uint32(r[0])<<24 | uint32(r[1])<<16 | uint32(r[2])<<8 | uint32(r[3]),
+		Nonce:    ticketNonce,
+		Ticket:   ticket,
 	}
-	b, err := m.Append(make([]byte, 0, 64))
+	if ticket == nil {
+		m.Ticket = r[4:]
+	}
+	b, err := m.Append(make([]byte, 0, 64+len(m.Ticket)))
 	if err != nil {
 		return s.misuse(code.Internal, err)
 	}

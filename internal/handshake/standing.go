@@ -21,6 +21,12 @@ type Standing struct {
 	write    []byte
 	exporter []byte
 	observer observe.Observer // nil: nobody watches
+
+	// resumption is what tickets are made from, nil where none are kept; kept
+	// counts them, and tickets are those that nobody took yet.
+	resumption []byte
+	kept       int
+	tickets    []*Session
 }
 
 // Effect is what a message after the handshake asks for.
@@ -70,6 +76,7 @@ func (s *Standing) message(msg []byte) (Effect, error) {
 		if err := m.Parse(msg); err != nil {
 			return 0, c.parsed(err)
 		}
+		s.keep(&m)
 		return Ticket, nil
 	case t == message.TypeCertificateRequest && s.client:
 		return 0, c.misbehaved(alert.UnexpectedMessage, code.UnexpectedMessage,
@@ -115,7 +122,10 @@ func (s *Standing) Export(label string, context []byte, n int) ([]byte, error) {
 
 // DiscardRead zeroes the reading secret. It and the two below are each called by
 // whoever owns that half.
-func (s *Standing) DiscardRead() { clear(s.read) }
+func (s *Standing) DiscardRead() {
+	clear(s.read)
+	s.discardTickets()
+}
 
 // DiscardWrite zeroes the writing secret.
 func (s *Standing) DiscardWrite() { clear(s.write) }

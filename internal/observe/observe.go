@@ -34,7 +34,8 @@ const (
 	// Message: From sent a handshake message; Level, Type and Bytes tell it.
 	Message Kind = iota + 1
 	// Agreed: Label names what was agreed ("version", "suite", "group",
-	// "scheme", "alpn", "server name"), Value tells it.
+	// "scheme", "alpn", "server name", "resumed"), Value tells it. "full handshake"
+	// tells why a session was not resumed.
 	Agreed
 	// Key: a secret of the key schedule was derived; Label is its RFC name and
 	// Value says from what. From is the side whose writing it protects, or

@@ -125,6 +125,10 @@ func (s *Stream) Standing() *handshake.Standing { return s.standing }
 // only send after it judged our certificate. It belongs to the reading half.
 func (s *Stream) Admitted() bool { return s.in.admitted }
 
+// Ticketed says, on a client's side, whether Standing has tickets that nobody took.
+// It belongs to the reading half.
+func (s *Stream) Ticketed() bool { return s.standing != nil && s.standing.Ticketed() }
+
 // Expecting names what is waited for.
 func (s *Stream) Expecting() string {
 	if s.machine == nil {

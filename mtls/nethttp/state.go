@@ -51,6 +51,7 @@ func State(c *mtls.Conn) *tls.ConnectionState {
 		NegotiatedProtocol: n.ALPN,
 		ServerName:         n.ServerName,
 		HelloRetryRequest:  n.Retried,
+		DidResume:          n.Resumed,
 	}
 	if peer, ok := c.Peer(); ok {
 		s.PeerCertificates = parsed(c.PeerChain())

@@ -1,0 +1,313 @@
+package handshake
+
+import (
+	"bytes"
+	"crypto/subtle"
+	"slices"
+
+	"github.com/mutual-tls/mutual/internal/alert"
+	"github.com/mutual-tls/mutual/internal/code"
+	"github.com/mutual-tls/mutual/internal/message"
+	"github.com/mutual-tls/mutual/internal/schedule"
+	"github.com/mutual-tls/mutual/internal/suite"
+)
+
+// Resumption, on both sides (RFC 8446, sections 2.2, 4.2.9, 4.2.11 and 4.6.1):
+// always with a key exchange (psk_dhe_ke), one session at a time, and the peer
+// judged again before the session counts.
+
+// Session is what two ends keep of a handshake so that a later one can go on
+// from it. Who gives it to a machine gives its Secret away: the machine zeroes
+// it.
+type Session struct {
+	// Suite is the one that the session was made with: its hash is the session's.
+	Suite *suite.Suite
+	// Secret is the pre-shared key.
+	Secret []byte
+	// PeerChain is what the peer showed in the full handshake, nil for nothing;
+	// Local is what we showed.
+	PeerChain [][]byte
+	Local     *Credential
+
+	// Ticket and AgeAdd are a client's, as NewSessionTicket has them. Lifetime
+	// is in seconds, and only told of a ticket that has just come.
+	Ticket   []byte
+	AgeAdd   uint32
+	Lifetime uint32
+	// Age tells a client's machine how many milliseconds ago the ticket came. It
+	// is asked for each hello.
+	Age func() uint32
+
+	// Index is a server's: which of the identities in OpenTicket it is.
+	Index int
+}
+
+const (
+	// maxTicket is the longest ticket that is kept and offered: our hello must
+	// stay one that everybody takes.
+	maxTicket = 16 << 10
+	// maxTickets is how many tickets of one connection are kept; servers send
+	// one to four.
+	maxTickets = 4
+	// maxIdentities is how many of a client's identities are looked at. A client
+	// offers one or two, and each may cost us a decryption.
+	maxIdentities = 4
+
+	pskDHEKE = 1 // PskKeyExchangeMode psk_dhe_ke
+)
+
+func (s *Session) destroy() {
+	if s != nil {
+		clear(s.Secret)
+	}
+}
+
+// again says whether the peer of a session is judged again.
+func (o *Op) again() bool { return o.Kind == VerifyPeer && o.Resumed }
+
+// drop gives the session up.
+func (c *core) drop() {
+	c.session.destroy()
+	c.session = nil
+}
+
+// usable says whether the session can be used with the suite s.
+func (c *core) usable(s *suite.Suite) bool {
+	return c.session != nil && c.session.Suite != nil && c.session.Suite.Hash == s.Hash && len(c.session.Secret) == s.Hash.Size()
+}
+
+// resume takes the session as what this handshake goes on from.
+func (c *core) resume() {
+	c.result.Resumed = true
+	c.result.Local = c.session.Local
+	c.chain = c.session.PeerChain
+	c.agreed("resumed", "an earlier session")
+}
+
+// binder proves that we hold the session's secret (RFC 8446, section
+// 4.2.11.2); transcript is the hash up to, and without, the binders.
+func binder(s *Session, transcript []byte) []byte {
+	early := schedule.NewEarly(s.Suite, labels, s.Secret)
+	key := early.BinderKey(false)
+	early.Destroy()
+	b := schedule.Finished(s.Suite, labels, key, transcript)
+	clear(key)
+	return b
+}
+
+// judgeAgain asks for a judgement of the peer of the session, who showed its
+// chain and proved its key in the full handshake.
+func (c *core) judgeAgain() {
+	c.verify = Op{Kind: VerifyPeer, Chain: c.session.PeerChain, Resumed: true}
+	c.ask(&c.verify, true)
+}
+
+// Client.
+
+// found takes the session that FindTicket gave, and has its server judged before
+// the ticket is spent.
+func (c *Client) found(s *Session) error {
+	c.session = s
+	switch {
+	case s == nil:
+	case s.Suite == nil || !c.usable(s.Suite) || len(s.Ticket) == 0 || len(s.Ticket) > maxTicket || s.Age == nil ||
+		!slices.ContainsFunc(c.cfg.Suites, func(id suite.ID) bool { return suite.ByID(id).Hash == s.Suite.Hash }):
+		c.drop() // whatever it is, it is of no use here
+	default:
+		c.judgeAgain()
+		return nil
+	}
+	return c.sendHello()
+}
+
+// offer puts the session into the hello, with a binder yet to be made.
+func (c *Client) offer() {
+	c.hello.PSK = nil
+	if c.session == nil {
+		return
+	}
+	c.hello.PSK = &message.PreSharedKeys{
+		Identities: []message.PSKIdentity{{Identity: c.session.Ticket, ObfuscatedAge: c.session.Age() + c.session.AgeAdd}},
+		Binders:    [][]byte{make([]byte, c.session.Suite.Hash.Size())},
+	}
+}
+
+// bind makes the binder at the end of hello, and adds hello to the transcript
+// where that has begun.
+func (c *Client) bind(hello []byte) {
+	if c.session == nil {
+		return
+	}
+	size := c.session.Suite.Hash.Size()
+	n := len(hello) - (2 + 1 + size) // the length of the list, that of the binder
+	var sum []byte
+	if c.result.Retried {
+		c.add(hello[:n])
+		sum = c.transcript()
+	} else {
+		h := c.session.Suite.NewHash()
+		h.Write(hello[:n])
+		sum = h.Sum(c.sum[:0])
+	}
+	copy(hello[len(hello)-size:], binder(c.session, sum))
+	if c.result.Retried {
+		c.add(hello[n:])
+		c.helloBytes = nil
+	}
+}
+
+// takeChoice takes what the server says to the session that we offered.
+func (c *Client) takeChoice(m *message.ServerHello) error {
+	if !m.HasPSK {
+		c.drop()
+		return nil
+	}
+	if m.PSKIndex != 0 {
+		return c.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the server chose the pre-shared key %d, and one was offered", int(m.PSKIndex)+1)
+	}
+	if !c.usable(c.suite) {
+		return c.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the server chose %s, whose hash is not that of the session that it resumes", c.suite.ID)
+	}
+	c.verified = true // judged before the ticket was offered
+	c.resume()
+	return nil
+}
+
+// Server.
+
+// offersSession says whether the client offers what we could resume. A client
+// without psk_dhe_ke wants to go without a key exchange, which we do not.
+func (s *Server) offersSession() bool {
+	return s.cfg.Resume && s.hello.PSK != nil && has(s.hello.PSKModes, pskDHEKE)
+}
+
+// openTicket asks for the session behind what the client offers. The hello is
+// our copy.
+func (s *Server) openTicket() {
+	h := &s.hello
+	s.open = Op{Kind: OpenTicket, Suite: s.suite, ServerName: h.ServerName, Schemes: h.Schemes, Authorities: h.Authorities, ALPN: h.ALPN}
+	for _, id := range h.PSK.Identities[:min(len(h.PSK.Identities), maxIdentities)] {
+		s.open.Identities = append(s.open.Identities, id.Identity)
+	}
+	s.ask(&s.open, true)
+}
+
+// opened takes the session that OpenTicket gave, nil for none: it alone is
+// looked at, and its binder has to be right (RFC 8446, section 4.2.11).
+func (s *Server) opened(found *Session) error {
+	s.at = message.TypeClientHello.String()
+	s.session = found
+	if !s.fits() {
+		s.drop()
+		s.add(s.held)
+		return s.proceed()
+	}
+	psk := s.hello.PSK
+	n := len(s.held) - psk.BindersLen
+	s.add(s.held[:n])
+	want := binder(s.session, s.transcript())
+	s.add(s.held[n:])
+	if subtle.ConstantTimeCompare(want, psk.Binders[s.session.Index]) != 1 {
+		return s.misbehaved(alert.DecryptError, code.BadBinder, "the client did not prove that it holds the secret of the session that it wants to resume")
+	}
+	if s.session.PeerChain == nil {
+		s.resume()
+		return s.proceed()
+	}
+	s.judgeAgain()
+	return nil
+}
+
+// fits says whether the session is one that this server could have made in this
+// handshake. What gave it has looked at more.
+func (s *Server) fits() bool {
+	if !s.usable(s.suite) || s.session.Local == nil || s.session.Index < 0 || s.session.Index >= len(s.open.Identities) {
+		return false
+	}
+	switch s.cfg.ClientAuth {
+	case NoClientCertificate:
+		return s.session.PeerChain == nil
+	case RequireClientCertificate:
+		return s.session.PeerChain != nil
+	}
+	return true
+}
+
+// proceed goes on behind the ClientHello.
+func (s *Server) proceed() error {
+	st, err := s.takeClientHello()
+	if err != nil {
+		return err
+	}
+	s.state = st
+	return nil
+}
+
+// checkOffers holds the sessions that a second ClientHello offers against those
+// of the first: they may become fewer, and no more than that (RFC 8446, section
+// 4.1.2).
+func (s *Server) checkOffers(old *message.ClientHello) bool {
+	h := &s.hello
+	if h.PSK == nil {
+		return true
+	}
+	if old.PSK == nil || !slices.Equal(old.PSKModes, h.PSKModes) {
+		return false
+	}
+	from := old.PSK.Identities
+	for _, id := range h.PSK.Identities {
+		i := slices.IndexFunc(from, func(o message.PSKIdentity) bool { return bytes.Equal(o.Identity, id.Identity) })
+		if i < 0 {
+			return false
+		}
+		from = from[i+1:]
+	}
+	return true
+}
+
+// sealTicket asks for a ticket that stands for this handshake.
+func (s *Server) sealTicket() {
+	resumption := s.main.Resumption(s.transcript())
+	s.seal = Op{Kind: SealTicket, Resumed: s.result.Resumed, ServerName: s.result.ServerName, Session: &Session{
+		Suite: s.suite, Secret: schedule.ResumptionPSK(s.suite, labels, resumption, ticketNonce), PeerChain: s.chain, Local: s.result.Local,
+	}}
+	clear(resumption)
+	s.ask(&s.seal, true)
+}
+
+// ticketNonce is the nonce of our tickets: each connection gives one.
+var ticketNonce = []byte{0}
+
+// What comes after the handshake.
+
+// keep makes a session of a ticket, where that is of any use.
+func (s *Standing) keep(m *message.NewSessionTicket) {
+	if s.resumption == nil || m.Lifetime == 0 || len(m.Ticket) > maxTicket || s.kept == maxTickets {
+		return
+	}
+	s.kept++
+	s.tickets = append(s.tickets, &Session{
+		Suite: s.suite, Secret: schedule.ResumptionPSK(s.suite, labels, s.resumption, m.Nonce),
+		Ticket: bytes.Clone(m.Ticket), AgeAdd: m.AgeAdd, Lifetime: m.Lifetime,
+	})
+}
+
+// Ticketed says whether Tickets has any to give.
+func (s *Standing) Ticketed() bool { return len(s.tickets) > 0 }
+
+// Tickets takes the sessions that the server gave since it was last asked. It
+// belongs to the reading half.
+func (s *Standing) Tickets() []*Session {
+	t := s.tickets
+	s.tickets = nil
+	return t
+}
+
+// discardTickets forgets what nobody took.
+func (s *Standing) discardTickets() {
+	clear(s.resumption)
+	s.resumption = nil
+	for _, t := range s.Tickets() {
+		t.destroy()
+	}
+}

@@ -1,0 +1,209 @@
+package mtls
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"time"
+
+	"golang.org/x/crypto/cryptobyte"
+
+	"github.com/mutual-tls/mutual/internal/handshake"
+	"github.com/mutual-tls/mutual/internal/suite"
+)
+
+// sealed is a session as a ticket or a store holds it.
+//
+// It holds the client's chain, and not a digest of it: the verifier is asked
+// about the chain at each resumption, on any server of a fleet, and judges every
+// link. On the wire it takes the place of the Certificate that the client would
+// send in a full handshake. All else that the session rests on is in one digest.
+type sealed struct {
+	suite             suite.ID
+	secret            []byte
+	first, end, until time.Time
+	rests             [sha256.Size]byte
+	chain             [][]byte
+}
+
+const sealedVersion = 1
+
+func (s *sealed) marshal() ([]byte, error) {
+	size := 128 + len(s.secret)
+	for _, der := range s.chain {
+		size += 3 + len(der)
+	}
+	b := cryptobyte.NewBuilder(make([]byte, 0, size)) // it does not grow: no copy of the secret stays
+	b.AddUint8(sealedVersion)
+	b.AddUint16(uint16(s.suite))
+	b.AddUint8LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(s.secret) })
+	for _, t := range []time.Time{s.first, s.end, s.until} {
+		b.AddUint64(uint64(t.Unix()))
+	}
+	b.AddBytes(s.rests[:])
+	b.AddUint24LengthPrefixed(func(b *cryptobyte.Builder) {
+		for _, der := range s.chain {
+			b.AddUint24LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(der) })
+		}
+	})
+	return b.Bytes()
+}
+
+// unmarshal reads what marshal made. It keeps parts of b.
+func (s *sealed) unmarshal(b []byte) bool {
+	r := cryptobyte.String(b)
+	var version uint8
+	var id uint16
+	var secret, chain cryptobyte.String
+	var times [3]uint64
+	if !r.ReadUint8(&version) || version != sealedVersion || !r.ReadUint16(&id) || !r.ReadUint8LengthPrefixed(&secret) {
+		return false
+	}
+	for i := range times {
+		if !r.ReadUint64(&times[i]) {
+			return false
+		}
+	}
+	if !r.CopyBytes(s.rests[:]) || !r.ReadUint24LengthPrefixed(&chain) || !r.Empty() {
+		return false
+	}
+	for !chain.Empty() {
+		var der cryptobyte.String
+		if !chain.ReadUint24LengthPrefixed(&der) || len(s.chain) == MaxChain {
+			return false
+		}
+		s.chain = append(s.chain, der)
+	}
+	s.suite, s.secret = suite.ID(id), secret
+	s.first, s.end, s.until = time.Unix(int64(times[0]), 0), time.Unix(int64(times[1]), 0), time.Unix(int64(times[2]), 0)
+	return true
+}
+
+// serverRests is what a server's session rests on.
+func (c *Conn) serverRests(generation [sha256.Size]byte, own *Certificate, serverName string) [sha256.Size]byte {
+	return digest("mutual session", []byte{byte(c.resumption.mode)}, generation[:], own.sum[:], []byte(serverName))
+}
+
+// openTicket finds the session behind the first identity that we know. Where it
+// may not be resumed, the handshake is a full one.
+func (c *Conn) openTicket(ctx context.Context, op *handshake.Op) handshake.Answer {
+	for i, identity := range op.Identities {
+		plain := c.lookUp(ctx, identity)
+		if plain == nil {
+			continue
+		}
+		s := &sealed{}
+		if !s.unmarshal(plain) {
+			clear(plain)
+			continue
+		}
+		answer := handshake.Answer{}
+		own, why := c.mayResume(ctx, op, s)
+		if why == "" {
+			c.origin.first, c.origin.end, c.origin.rests = s.first, s.end, s.rests
+			answer.Session = &handshake.Session{
+				Suite: suite.ByID(s.suite), Secret: append([]byte(nil), s.secret...), PeerChain: s.chain, Local: &own.shown, Index: i,
+			}
+		} else {
+			c.declined(why)
+		}
+		clear(s.secret)
+		return answer
+	}
+	return handshake.Answer{}
+}
+
+// lookUp is the session that a client's identity stands for, nil for none.
+func (c *Conn) lookUp(ctx context.Context, identity []byte) []byte {
+	r := c.resumption
+	if r.store == nil {
+		plain, _ := r.keys.open(c.clock(), identity)
+		return plain
+	}
+	if len(identity) != 32 {
+		return nil
+	}
+	plain, err := r.store.Take(ctx, [32]byte(identity))
+	if err != nil {
+		c.declined("the session store failed: " + err.Error())
+		return nil
+	}
+	return plain
+}
+
+// mayResume says why a session may not be resumed, or with which certificate of
+// ours it goes on.
+func (c *Conn) mayResume(ctx context.Context, op *handshake.Op, s *sealed) (own *Certificate, why string) {
+	now := c.clock()
+	switch {
+	case s.first.After(now.Add(maxSkew)):
+		return nil, "the session is not old enough: it begins in the future"
+	case !now.Before(s.until) || !now.Before(s.end) || !now.Before(s.first.Add(sessionLife)):
+		return nil, "the session is over"
+	}
+	answer := c.selectCertificate(ctx, op)
+	if answer.Err != nil || answer.Credential == nil {
+		return nil, "we have no certificate now" // the full handshake tells more
+	}
+	own = answer.Credential.Value.(*Certificate)
+	rests := c.serverRests(c.resumption.generation(c.verifier), own, op.ServerName)
+	if subtle.ConstantTimeCompare(rests[:], s.rests[:]) != 1 {
+		return nil, "what the session rests on has changed"
+	}
+	return own, ""
+}
+
+// sealTicket makes a ticket for what this connection has proven. Where none can
+// be made there is none.
+func (c *Conn) sealTicket(ctx context.Context, op *handshake.Op) handshake.Answer {
+	o, r, now := c.origin, c.resumption, c.clock()
+	own := op.Session.Local.Value.(*Certificate)
+	claim, verdict := &c.claim, c.verdict
+	if op.Resumed {
+		claim, verdict = &o.claim, o.verdict
+	} else {
+		o.first, o.end = now, time.Time{}
+		if verdict == nil { // else it was noted when the client was judged
+			o.rests = r.generation(c.verifier)
+		}
+		o.rests = c.serverRests(o.rests, own, op.ServerName)
+	}
+	o.end = c.sessionEnd(o.first, own, claim, verdict)
+	s := sealed{
+		suite: op.Session.Suite.ID, secret: op.Session.Secret, first: o.first, end: o.end, rests: o.rests,
+		until: earliest(now.Add(r.lifetime), o.end), chain: op.Session.PeerChain,
+	}
+	lifetime := s.until.Sub(now) / time.Second
+	if lifetime <= 0 {
+		return handshake.Answer{}
+	}
+	plain, err := s.marshal()
+	if err != nil {
+		return handshake.Answer{}
+	}
+	ticket := c.ticketOf(ctx, plain, s.until)
+	if ticket == nil {
+		return handshake.Answer{}
+	}
+	return handshake.Answer{Ticket: ticket, Lifetime: uint32(lifetime)}
+}
+
+// ticketOf seals a session, or puts it into the store.
+func (c *Conn) ticketOf(ctx context.Context, plain []byte, until time.Time) []byte {
+	r := c.resumption
+	if r.store == nil {
+		defer clear(plain)
+		if len(plain) > maxSession {
+			return nil
+		}
+		ticket, _ := r.keys.seal(c.clock(), plain)
+		return ticket
+	}
+	var id [32]byte
+	_, _ = rand.Read(id[:])
+	if r.store.Put(ctx, id, plain, until) != nil {
+		return nil
+	}
+	return id[:]
+}
