@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/mutual-tls/mutual/internal/code"
 )
@@ -32,5 +33,5 @@ func NewProblem(status int, c code.Code, detail string) *Problem {
 // Error is the problem in one line. What came over the wire is for whoever holds
 // the Problem to clean: see Client.
 func (p *Problem) Error() string {
-	return fmt.Sprintf("%s; %s (%s)", p.Detail, p.Mend, p.Code)
+	return fmt.Sprintf("%s. %s (%s)", strings.TrimSuffix(p.Detail, "."), p.Mend, p.Code)
 }
