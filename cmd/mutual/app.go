@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,6 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+
+	"github.com/mutual-tls/mutual/internal/code"
+	"github.com/mutual-tls/mutual/internal/folder"
 )
 
 // app is what all commands share.
@@ -81,7 +85,22 @@ func (a *app) complain(f *failure) {
 	if a.colour(a.err) {
 		prefix = "\x1b[31mmutual:\x1b[0m "
 	}
-	fmt.Fprintln(a.err, prefix+f.Error())
+	fmt.Fprintln(a.err, prefix+worded(f))
+}
+
+// worded is a failure in one sentence, with the code of what a folder's trouble is:
+// the folder does not know it, and a command that mends is to stand at the end.
+func worded(f *failure) string {
+	text := f.Error()
+	var unsafe *folder.Unsafe
+	var unwritten *folder.Unwritten
+	switch {
+	case errors.As(f, &unsafe):
+		return strings.Replace(text, unsafe.Path+" is", fmt.Sprintf("%s (%s) is", unsafe.Path, code.FolderRefused), 1)
+	case errors.As(f, &unwritten):
+		return fmt.Sprintf("%s (%s)", text, code.FolderUnwritten)
+	}
+	return text
 }
 
 // printJSON prints one JSON value on standard output.

@@ -325,6 +325,11 @@ func (a *app) identityOf(ctx context.Context, name string, s *serveFlags, o agen
 		return id, nil, err
 	}
 	dir := filepath.Join(o.Data, "ca")
+	for _, d := range []string{o.Data, dir} {
+		if err := folder.Check(d); err != nil && !isMissing(err) {
+			return nil, nil, fail(exitFailed, err)
+		}
+	}
 	if !ca.Exists(dir) {
 		// Joined by a line before: the authority is on another machine.
 		id, err := agent.Open("", name, o)

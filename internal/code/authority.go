@@ -38,6 +38,7 @@ const (
 	NotAllowedToEnrol   Code = "M0932"
 	AnswerOfAuthority   Code = "M0933"
 	AuthorityUnfinished Code = "M0934"
+	FolderUnwritten     Code = "M0935"
 )
 
 var authorityEntries = []Entry{
@@ -176,5 +177,9 @@ var authorityEntries = []Entry{
 	{AuthorityUnfinished, "authority is half made",
 		"The folder holds an authority whose making was interrupted, before it issued anything.",
 		"Remove the folder and start again; nothing can depend on it.",
+		alert.CloseNotify},
+	{FolderUnwritten, "folder can't be written",
+		"A file of an identity or of the authority could not be written, most often because the disk is full. What was there before is there still, and whole.",
+		"Make room, or give back the rights; then the same command goes on where it stopped.",
 		alert.CloseNotify},
 }

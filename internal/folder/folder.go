@@ -19,7 +19,7 @@ func Default() (string, error) { return defaultPlace() }
 // somebody else, is refused.
 func Make(path string) error {
 	if err := os.MkdirAll(path, 0o700); err != nil {
-		return fmt.Errorf("the folder %s can't be made: %w", path, err)
+		return &Unwritten{path, err}
 	}
 	return Check(path)
 }
@@ -55,6 +55,19 @@ type Unsafe struct{ Path, Why, Mend string }
 func (u *Unsafe) Error() string {
 	return fmt.Sprintf("%s is not safe for private keys: %s; mend it with: %s", u.Path, u.Why, u.Mend)
 }
+
+// Unwritten is a folder or file that could not be written: a full disk, missing
+// rights. What was there before is there still.
+type Unwritten struct {
+	Path  string
+	Cause error
+}
+
+// Error is one sentence.
+func (u *Unwritten) Error() string { return fmt.Sprintf("%s can't be written: %v", u.Path, u.Cause) }
+
+// Unwrap is the cause.
+func (u *Unwritten) Unwrap() error { return u.Cause }
 
 // MaxFile is the most that Read reads.
 const MaxFile = 16 << 20
@@ -92,7 +105,7 @@ func Read(path string) ([]byte, error) {
 // Write puts a private file (0600) in the place of what was there: whoever looks,
 // also after a crash, finds the former or the new one, whole.
 func Write(path string, b []byte) error {
-	fail := func(err error) error { return fmt.Errorf("%s can't be written: %w", path, err) }
+	fail := func(err error) error { return &Unwritten{path, err} }
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // 0600
 	if err != nil {
 		return fail(err)

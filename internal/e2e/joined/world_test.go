@@ -229,3 +229,6 @@ func kill(t *testing.T, pid int) {
 		t.Fatal(err)
 	}
 }
+
+// shell is a command as a person types it.
+func shell(line string) *exec.Cmd { return exec.Command("sh", "-c", line) }
