@@ -22,6 +22,12 @@ func rows() []row {
 			})
 		}
 	}
+	for _, g := range []tls.CurveID{tls.X25519, tls.X25519MLKEM768} {
+		out = append(out, row{
+			name: fmt.Sprintf("resumed handshake mutual %s", g), unit: "µs", batch: 150,
+			prepare: resumptions(setting{mutual: true, group: uint16(g), resumed: true}),
+		})
+	}
 	for _, size := range []int{1 << 10, 16 << 10, 256 << 10} {
 		out = append(out, row{
 			name: fmt.Sprintf("bulk %d KiB writes", size>>10), unit: "µs/write", batch: (96 << 20) / size / 2, bytes: size,
@@ -117,6 +123,58 @@ func handshakes(set setting) func(stack) (func(int) error, func(), error) {
 				}
 				if p, err = shake(p, server, client); err != nil {
 					return err
+				}
+				p.close()
+			}
+			return nil
+		}, func() { _ = m.listener.Close() }, nil
+	}
+}
+
+// resumptions are handshakes that go on from the one before. A byte follows each,
+// with which the next ticket comes.
+func resumptions(set setting) func(stack) (func(int) error, func(), error) {
+	return func(s stack) (func(int) error, func(), error) {
+		server, client, err := s.shake(set)
+		if err != nil {
+			return nil, nil, err
+		}
+		m, err := newMeeting()
+		if err != nil {
+			return nil, nil, err
+		}
+		one := func() (pair, error) {
+			p, err := m.meet()
+			if err != nil {
+				return p, err
+			}
+			return shake(p, func(c net.Conn) (net.Conn, error) {
+				c, err := server(c)
+				if err == nil {
+					_, err = c.Write([]byte{1})
+				}
+				return c, err
+			}, func(c net.Conn) (net.Conn, error) {
+				c, err := client(c)
+				if err == nil {
+					_, err = io.ReadFull(c, make([]byte, 1))
+				}
+				return c, err
+			})
+		}
+		first, err := one()
+		if err != nil {
+			return nil, nil, err
+		}
+		first.close()
+		return func(n int) error {
+			for range n {
+				p, err := one()
+				if err != nil {
+					return err
+				}
+				if !resumed(p.server) || !resumed(p.client) {
+					return errors.New("a handshake was not resumed")
 				}
 				p.close()
 			}

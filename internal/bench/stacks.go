@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 
@@ -16,6 +17,9 @@ import (
 type setting struct {
 	mutual bool
 	group  uint16
+	// resumed turns sessions on; each side judges the other's chain at each
+	// resumption too.
+	resumed bool
 }
 
 // stack is one implementation of TLS and of path validation.
@@ -57,6 +61,9 @@ func shakeOurs(s setting) (server, client func(net.Conn) (net.Conn, error), err 
 	if s.mutual {
 		sc.Clients, cc.Identity = mtls.Required(anchors), own(web)
 	}
+	if s.resumed {
+		sc.Resumption, cc.Resumption = &mtls.ServerResumption{}, &mtls.ClientResumption{}
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -84,12 +91,17 @@ func asConn(c *mtls.Conn, err error) (net.Conn, error) {
 func shakeTheirs(s setting) (server, client func(net.Conn) (net.Conn, error), err error) {
 	pool := x509.NewCertPool()
 	pool.AddCert(root.Cert)
-	// No session tickets: neither side resumes.
-	sc := &tls.Config{Certificates: []tls.Certificate{{Certificate: orders.Chain, PrivateKey: orders.Key}}, MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true}
+	// Without session tickets neither side resumes.
+	sc := &tls.Config{Certificates: []tls.Certificate{{Certificate: orders.Chain, PrivateKey: orders.Key}}, MinVersion: tls.VersionTLS13, SessionTicketsDisabled: !s.resumed}
 	cc := &tls.Config{RootCAs: pool, ServerName: "orders.internal", MinVersion: tls.VersionTLS13}
 	if s.mutual {
 		sc.ClientAuth, sc.ClientCAs = tls.RequireAndVerifyClientCert, pool
 		cc.Certificates = []tls.Certificate{{Certificate: web.Chain, PrivateKey: web.Key}}
+	}
+	if s.resumed {
+		cc.ClientSessionCache = tls.NewLRUClientSessionCache(8)
+		// By itself it takes the verdict of the full handshake, and looks at ends.
+		sc.VerifyConnection, cc.VerifyConnection = judge(pool, "", x509.ExtKeyUsageClientAuth), judge(pool, "orders.internal", x509.ExtKeyUsageServerAuth)
 	}
 	sc.CurvePreferences, cc.CurvePreferences = []tls.CurveID{tls.CurveID(s.group)}, []tls.CurveID{tls.CurveID(s.group)}
 	shake := func(c *tls.Conn) (net.Conn, error) {
@@ -100,4 +112,30 @@ func shakeTheirs(s setting) (server, client func(net.Conn) (net.Conn, error), er
 	}
 	return func(c net.Conn) (net.Conn, error) { return shake(tls.Server(c, sc)) },
 		func(c net.Conn) (net.Conn, error) { return shake(tls.Client(c, cc)) }, nil
+}
+
+// judge is what a verifier of crypto/tls does that is asked at each handshake.
+func judge(roots *x509.CertPool, name string, usage x509.ExtKeyUsage) func(tls.ConnectionState) error {
+	return func(s tls.ConnectionState) error {
+		if len(s.PeerCertificates) == 0 {
+			return errors.New("no certificate")
+		}
+		between := x509.NewCertPool()
+		for _, c := range s.PeerCertificates[1:] {
+			between.AddCert(c)
+		}
+		_, err := s.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, DNSName: name, KeyUsages: []x509.ExtKeyUsage{usage}})
+		return err
+	}
+}
+
+// resumed says whether c's session was.
+func resumed(c net.Conn) bool {
+	switch c := c.(type) {
+	case *mtls.Conn:
+		return c.Negotiated().Resumed
+	case *tls.Conn:
+		return c.ConnectionState().DidResume
+	}
+	return false
 }

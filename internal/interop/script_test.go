@@ -53,6 +53,7 @@ type order struct {
 	ALPN   []string `json:"alpn,omitempty"`
 	Old    string   `json:"old,omitempty"` // the one version to speak, instead of TLS 1.3
 	Send   string   `json:"send,omitempty"`
+	Again  bool     `json:"again,omitempty"` // to call a second time with the session
 }
 
 // told is everything that a driver told.
@@ -67,6 +68,7 @@ type agreed struct {
 	Suite, Peer string
 	ALPN        any // no string where none was agreed on
 	Authorized  bool
+	Resumed     bool
 }
 
 // read takes a driver's lines together. Others are the program's own.

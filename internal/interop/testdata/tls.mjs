@@ -24,18 +24,24 @@ const agreed = (socket) => ({
   alpn: socket.alpnProtocol,
   authorized: socket.authorized,
   peer: socket.getPeerCertificate()?.subject?.CN ?? '',
+  resumed: socket.isSessionReused(),
 });
 
 if (role === 'connect') {
-  const socket = tls.connect({ ...options, host: '127.0.0.1', port: o.port, servername: o.name }, () => {
-    tell({ agreed: agreed(socket) });
-    socket.write(o.send);
-  });
-  let got = '';
-  socket.setEncoding('utf8');
-  socket.on('data', (text) => { got += text; });
-  socket.on('end', () => { tell({ got }); socket.end(); });
-  socket.on('error', (e) => { tell(fault(e)); process.exitCode = 1; });
+  // With "again" it calls a second time, and goes on from the last session.
+  const call = (session, again) => {
+    const socket = tls.connect({ ...options, host: '127.0.0.1', port: o.port, servername: o.name, session }, () => {
+      tell({ agreed: agreed(socket) });
+      socket.write(o.send);
+    });
+    let got = '';
+    socket.setEncoding('utf8');
+    if (again) socket.on('session', (s) => { session = s; });
+    socket.on('data', (text) => { got += text; });
+    socket.on('end', () => { tell({ got }); socket.end(); if (again) call(session, false); });
+    socket.on('error', (e) => { tell(fault(e)); process.exitCode = 1; });
+  };
+  call(undefined, o.again);
 } else {
   const server = tls.createServer({ ...options, requestCert: o.mutual, rejectUnauthorized: o.mutual }, (socket) => {
     tell({ agreed: agreed(socket) });
