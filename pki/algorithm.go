@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
+	"filippo.io/mldsa"
 	"golang.org/x/crypto/cryptobyte"
 	der "golang.org/x/crypto/cryptobyte/asn1"
 
@@ -21,7 +22,7 @@ import (
 // baseline, and NIST SP 800-131A's). The longest is suite's.
 const minRSA = 2048
 
-// Signature algorithms by the contents of their OIDs: RFC 3279, 4055, 5758, 8410.
+// Signature algorithms by the contents of their OIDs: RFC 3279, 4055, 5758, 8410, 9881.
 var algorithms = map[string]struct {
 	name string
 	code code.Code
@@ -44,9 +45,9 @@ var algorithms = map[string]struct {
 	"\x2a\x86\x48\xce\x3d\x04\x03\x01":     {"ecdsa-with-SHA224", code.WeakSignature},
 	"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0e": {"sha224WithRSAEncryption", code.WeakSignature},
 	"\x2b\x65\x71":                         {"Ed448", code.WeakSignature},
-	"\x60\x86\x48\x01\x65\x03\x04\x03\x11": {"ML-DSA-44", code.WeakSignature},
-	"\x60\x86\x48\x01\x65\x03\x04\x03\x12": {"ML-DSA-65", code.WeakSignature},
-	"\x60\x86\x48\x01\x65\x03\x04\x03\x13": {"ML-DSA-87", code.WeakSignature},
+	"\x60\x86\x48\x01\x65\x03\x04\x03\x11": {"ML-DSA-44", ""},
+	"\x60\x86\x48\x01\x65\x03\x04\x03\x12": {"ML-DSA-65", ""},
+	"\x60\x86\x48\x01\x65\x03\x04\x03\x13": {"ML-DSA-87", ""},
 }
 
 const (
@@ -131,6 +132,8 @@ func KeyName(key *suite.PublicKey) string {
 		return "ECDSA " + k.Curve.Params().Name
 	case ed25519.PublicKey:
 		return "Ed25519"
+	case *mldsa.PublicKey:
+		return k.Parameters().String()
 	case *rsa.PublicKey:
 		if key.PSS {
 			return fmt.Sprintf("RSA-PSS %d bits", k.N.BitLen())

@@ -65,7 +65,7 @@ func wordsValidity(s *search, _ int, c *Certificate) (string, string) {
 func judgeKey(_ *search, _ int, c *Certificate) code.Code { return c.keyCode }
 
 func wordsKey(_ *search, _ int, c *Certificate) (string, string) {
-	return "ECDSA on P-256, P-384 or P-521, Ed25519, or RSA of 2048 to 8192 bits", c.keyName()
+	return "ECDSA on P-256, P-384 or P-521, Ed25519, ML-DSA, or RSA of 2048 to 8192 bits", c.keyName()
 }
 
 // An anchor's own signature proves nothing, so that its algorithm does not matter.
@@ -77,7 +77,7 @@ func judgeLeafAlgorithm(s *search, _ int, c *Certificate) code.Code {
 }
 
 func wordsAlgorithm(_ *search, _ int, c *Certificate) (string, string) {
-	return "a signature with SHA-256 or better (ECDSA, RSA, RSASSA-PSS) or Ed25519", c.AlgorithmName()
+	return "a signature with SHA-256 or better (ECDSA, RSA, RSASSA-PSS), Ed25519 or ML-DSA", c.AlgorithmName()
 }
 
 func judgeCritical(_ *search, _ int, c *Certificate) code.Code {

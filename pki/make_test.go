@@ -18,6 +18,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"filippo.io/mldsa"
 )
 
 // now is the time in all tests of this package.
@@ -177,6 +179,8 @@ func remake(t testing.TB, der []byte, signer crypto.Signer, edit func(*tbs)) []b
 	switch k := signer.(type) {
 	case ed25519.PrivateKey:
 		sig = ed25519.Sign(k, body)
+	case *mldsa.PrivateKey:
+		sig, err = k.Sign(nil, body, &mldsa.Options{})
 	case *rsa.PrivateKey:
 		sum := sha256.Sum256(body)
 		if _, pss := pssAlgorithms[string(whole.TBS.Algorithm.FullBytes)]; pss {

@@ -16,7 +16,7 @@ import (
 
 // PublicKey is a key that verifies. It is immutable and safe for concurrent use.
 type PublicKey struct {
-	Key crypto.PublicKey // *ecdsa.PublicKey, ed25519.PublicKey or *rsa.PublicKey
+	Key crypto.PublicKey // *ecdsa.PublicKey, ed25519.PublicKey, *rsa.PublicKey or *mldsa.PublicKey
 	PSS bool             // an RSA key with the OID id-RSASSA-PSS (RFC 4055)
 
 	// What the parameters of an id-RSASSA-PSS key demand; no hash: nothing.
@@ -58,7 +58,7 @@ func unsupported(format string, args ...any) error {
 var errSPKI = errors.New("the public key is not a well-formed SubjectPublicKeyInfo")
 
 // ParsePublicKey reads a SubjectPublicKeyInfo in DER: ECDSA over P-256, P-384 or
-// P-521, Ed25519, RSA of 1024 to 8192 bits, with either of RSA's OIDs.
+// P-521, Ed25519, ML-DSA, RSA of 1024 to 8192 bits, with either of RSA's OIDs.
 func ParsePublicKey(spki []byte) (*PublicKey, error) {
 	in := cryptobyte.String(spki)
 	var info, algorithm, oid cryptobyte.String
@@ -67,6 +67,9 @@ func ParsePublicKey(spki []byte) (*PublicKey, error) {
 		!info.ReadASN1(&algorithm, der.SEQUENCE) || !info.ReadASN1BitStringAsBytes(&key) || !info.Empty() ||
 		!algorithm.ReadASN1(&oid, der.OBJECT_IDENTIFIER) {
 		return nil, errSPKI
+	}
+	if of, ok := mldsaParameters[string(oid)]; ok {
+		return parseMLDSA(of, algorithm, key)
 	}
 	switch string(oid) {
 	case oidECPublicKey:
@@ -107,7 +110,7 @@ func ParsePublicKey(spki []byte) (*PublicKey, error) {
 		k.Key = pub
 		return k, nil
 	}
-	return nil, unsupported("the public key's algorithm %s is none of ECDSA, Ed25519 and RSA", dotted(oid))
+	return nil, unsupported("the public key's algorithm %s is none of ECDSA, Ed25519, ML-DSA and RSA", dotted(oid))
 }
 
 func parseEC(parameters cryptobyte.String, point []byte) (*PublicKey, error) {

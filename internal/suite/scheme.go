@@ -53,6 +53,7 @@ const (
 	familyPSS   // RSASSA-PSS by a key with the OID rsaEncryption
 	familyPSSID // RSASSA-PSS by a key with the OID id-RSASSA-PSS
 	familyPKCS1
+	familyMLDSA // in certificates only
 )
 
 // kind returns the scheme's family, and its hash (none for Ed25519).

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 
+	"filippo.io/mldsa"
 	"golang.org/x/crypto/cryptobyte"
 	der "golang.org/x/crypto/cryptobyte/asn1"
 )
@@ -96,6 +97,8 @@ func (k *PublicKey) verify(f family, h crypto.Hash, message, signature []byte) e
 			return errSignature
 		}
 		return nil
+	case *mldsa.PublicKey:
+		return verifyMLDSA(pub, message, signature)
 	case ed25519.PublicKey:
 		if !ed25519.Verify(pub, message, signature) {
 			return errSignature
@@ -198,6 +201,8 @@ func (k *PublicKey) VerifyCertificate(algorithm, message, signature []byte) erro
 		fits = f == familyECDSA
 	case ed25519.PublicKey:
 		fits = f == familyEd25519
+	case *mldsa.PublicKey:
+		fits = f == familyMLDSA && mldsaFits(pub, signatureOID(algorithm))
 	case *rsa.PublicKey:
 		switch f {
 		case familyPKCS1:
@@ -254,7 +259,11 @@ func parseSignatureAlgorithm(algorithm []byte) (family, crypto.Hash, error) {
 		}
 		f, h = familyPSS, p.hash
 	default:
-		return noFamily, 0, fmt.Errorf("the signature's algorithm %s is none of those accepted (ECDSA, Ed25519, RSA with SHA-2)", dotted(oid))
+		if _, ok := mldsaParameters[string(oid)]; ok {
+			f = familyMLDSA
+			break
+		}
+		return noFamily, 0, fmt.Errorf("the signature's algorithm %s is none of those accepted (ECDSA, Ed25519, ML-DSA, RSA with SHA-2)", dotted(oid))
 	}
 	// The parameters of PKCS #1 are NULL (RFC 4055, section 5; absent is taken,
 	// as that section asks); those of the others are absent.
@@ -268,4 +277,12 @@ func parseSignatureAlgorithm(algorithm []byte) (family, crypto.Hash, error) {
 		return noFamily, 0, errors.New("the signature's algorithm has parameters that it must not have")
 	}
 	return f, h, nil
+}
+
+// signatureOID is the OID of an AlgorithmIdentifier that was parsed before.
+func signatureOID(algorithm []byte) string {
+	in := cryptobyte.String(algorithm)
+	var seq, oid cryptobyte.String
+	_ = in.ReadASN1(&seq, der.SEQUENCE) && seq.ReadASN1(&oid, der.OBJECT_IDENTIFIER)
+	return string(oid)
 }
