@@ -133,10 +133,18 @@ mutual token, issue, list, revoke, ca status.`,
 	return c
 }
 
-// caFolder is DATA/ca.
+// caFolder is DATA/ca. Its admin socket has to be one that the system can name.
 func (a *app) caFolder() (string, error) {
 	data, err := a.dataFolder()
-	return filepath.Join(data, "ca"), err
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(data, "ca")
+	socket, most := filepath.Join(dir, api.AdminSocket), len(syscall.RawSockaddrUnix{}.Path)-1 // with a zero byte behind it
+	if len(socket) > most {
+		return "", fail(exitFailed, fmt.Errorf("the name of the folder is too long: the socket %s would have %d bytes, and this system takes %d; give a shorter folder with --data", socket, len(socket), most))
+	}
+	return dir, nil
 }
 
 // dataFolder is --data, or the usual place.

@@ -126,7 +126,7 @@ func stopsWith(id *agent.Agent, hosted *host.Host) func() string {
 // hostConfig is the authority of this machine, started where nobody serves it. Its
 // flags go to the child.
 func (a *app) hostConfig(f *caFlags, log *slog.Logger) (host.Config, error) {
-	data, err := a.dataFolder()
+	dir, err := a.caFolder()
 	if err != nil {
 		return host.Config{}, err
 	}
@@ -134,11 +134,11 @@ func (a *app) hostConfig(f *caFlags, log *slog.Logger) (host.Config, error) {
 	if err != nil {
 		return host.Config{}, fail(exitFailed, err)
 	}
-	command := append([]string{self, "ca", "--data", data, "--log", a.log, "--until-stdin-ends"}, f.args()...)
+	command := append([]string{self, "ca", "--data", filepath.Dir(dir), "--log", a.log, "--until-stdin-ends"}, f.args()...)
 	if a.verbose {
 		command = append(command, "--verbose")
 	}
-	return host.Config{Folder: filepath.Join(data, "ca"), Command: command, Stderr: a.err, Log: log}, nil
+	return host.Config{Folder: dir, Command: command, Stderr: a.err, Log: log}, nil
 }
 
 // leafOf is the certificate of an identity, nil for none.

@@ -341,12 +341,12 @@ func (a *app) identityOf(ctx context.Context, name string, s *serveFlags, o agen
 			return nil, nil, ofAuthority(err)
 		}
 	}
-	if err := folder.Make(o.Data); err != nil {
-		return nil, nil, fail(exitFailed, err)
-	}
 	config, err := a.hostConfig(&s.authority, o.Log)
 	if err != nil {
 		return nil, nil, err
+	}
+	if err := folder.Make(o.Data); err != nil {
+		return nil, nil, fail(exitFailed, err)
 	}
 	hosted := host.New(config)
 	status, err := hosted.Start(ctx)

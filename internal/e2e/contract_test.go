@@ -3,13 +3,16 @@ package e2e
 import (
 	"bytes"
 	"encoding/json"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/mutual-tls/mutual/internal/mint"
+	"github.com/mutual-tls/mutual/internal/peers"
 )
 
 // With --json standard output is a line for what goes on, and nothing else.
@@ -109,6 +112,22 @@ func TestARefusalInTheLogHasItsFields(t *testing.T) {
 					t.Errorf("%s: the log line has no %s: %s", base, f, line)
 				}
 			}
+		}
+	}
+}
+
+// A socket's path has some hundred bytes. Where the folder is longer, whoever needs
+// the authority there is told so, and nothing is made.
+func TestAFolderTooLongForTheAdminSocketIsRefused(t *testing.T) {
+	t.Parallel()
+	data := filepath.Join(t.TempDir(), strings.Repeat("long", 30))
+	for _, args := range [][]string{{"ca", "--loopback"}, {"serve", "orders", "--to", "127.0.0.1:1", "--allow", "web", "--listen", "127.0.0.1:0"}, {"list"}} {
+		out, code := peers.Run(t, "", binary, append(args, "--data", data)...)
+		if code != 1 || !strings.Contains(out, "too long") || !strings.Contains(out, "--data") {
+			t.Errorf("%q ended with %d: %s", args, code, out)
+		}
+		if _, err := os.Stat(data); err == nil {
+			t.Errorf("%q made a folder", args)
 		}
 	}
 }
