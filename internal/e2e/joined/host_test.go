@@ -70,7 +70,7 @@ func TestTheAuthorityOutlivesTheServeThatHostsIt(t *testing.T) {
 	stage.AwaitAnswer(t, web.Address)
 
 	// Its turn, hard; another has come meanwhile.
-	orders = h.orders("--allow", "late")
+	h.orders("--allow", "late")
 	kill(t, stock.Cmd.Process.Pid)
 	again := h.awaitStatus(after.Process)
 	if again.Domain != before.Domain || again.Authority[0] != before.Authority[0] {
@@ -129,7 +129,7 @@ func TestAnAuthorityOfItsOwn(t *testing.T) {
 	if h.status().Process != authority.Cmd.Process.Pid {
 		t.Error("it went with the serve")
 	}
-	orders = h.orders()
+	h.orders()
 	stage.AwaitAnswer(t, web.Address)
 	if err := authority.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
