@@ -340,7 +340,7 @@ func (s *search) wordsPolicies() (expected, found string) {
 	}
 	switch s.judgePolicies() {
 	case "":
-		return expected, "one that is, or nobody asks for one"
+		return expected, "none is asked for, or one is valid"
 	case code.Budget:
 		return "at most " + itoa(maxPolicyWork) + " steps among policies", "more"
 	}

@@ -104,5 +104,5 @@ func wordsForm(s *search, _ int, c *Certificate) (string, string) {
 	if f := s.faultOf(c); f != nil {
 		return f.expected + " (profile " + s.q.Profile.String() + ")", f.found
 	}
-	return "the form that the profile " + s.q.Profile.String() + " asks for", "that form"
+	return "the form that the profile " + s.q.Profile.String() + " asks for", "as the profile " + s.q.Profile.String() + " asks"
 }
