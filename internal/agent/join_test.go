@@ -396,7 +396,7 @@ func TestAFarAddressDoesNotKeepFromTheNext(t *testing.T) {
 		}
 	}()
 	l := w.line("web")
-	l.Authority = []string{mute.Addr().String(), mute.Addr().String(), w.address}
+	l.Authority = []string{mute.Addr().String(), w.address}
 	ctx, cancel := context.WithCancel(w.ctx)
 	defer cancel()
 	if _, err := Join(ctx, l, w.agentOptions()); err != nil {
