@@ -378,15 +378,15 @@ func (a *Agent) keepRegistered(ctx context.Context) {
 	t := time.NewTicker(tick)
 	defer t.Stop()
 	var told []string
-	var when time.Time
+	var when time.Time // by the wall clock: a machine's sleep counts, and the authority forgets
 	var pause pause
 	for {
 		a.mu.Lock()
 		now := a.registered
 		a.mu.Unlock()
-		if len(now) > 0 && pause.over() && (!slices.Equal(now, told) || time.Since(when) > registerEvery) {
+		if len(now) > 0 && pause.over() && (!slices.Equal(now, told) || a.options.Clock().Sub(when).Abs() > registerEvery) {
 			if err := a.client.Register(ctx, a.Name(), now); err == nil {
-				told, when, pause = now, time.Now(), noPause()
+				told, when, pause = now, a.options.Clock(), noPause()
 			} else if ctx.Err() == nil {
 				if pause.first() {
 					reason, k, mend := words(err)

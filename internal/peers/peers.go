@@ -176,7 +176,7 @@ const patience = 60 * time.Second
 // taken is whether somebody listens on the port, on any address. The kernel is
 // asked, and not the port: a look that bound it would be in the program's way.
 func taken(port int) bool {
-	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+	for _, table := range []string{"/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"} {
 		b, err := os.ReadFile(table)
 		if err != nil {
 			continue

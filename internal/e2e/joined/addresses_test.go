@@ -52,8 +52,8 @@ func TestANewAddressReachesARunningCaller(t *testing.T) {
 	for range 2 {
 		old := orders.Address
 		orders.Stop()
-		if orders = h.orders(); orders.Address == old {
-			t.Skip("the system gave the same port again")
+		for orders = h.orders(); orders.Address == old; orders = h.orders() {
+			orders.Stop() // the system gave the same port again
 		}
 		stage.AwaitAnswer(t, web.Address)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -146,7 +147,7 @@ func TestIssuedFilesWorkElsewhere(t *testing.T) {
 	c := stage.Dial(t, g.Address)
 	fmt.Fprint(c, "abc\n")
 	b := make([]byte, 4)
-	if _, err := c.Read(b); err != nil || string(b[:3]) != "cba" {
+	if _, err := io.ReadFull(c, b); err != nil || string(b[:3]) != "cba" {
 		t.Errorf("%q, %v\n%s", b, err, g.Output())
 	}
 	// The list knows them, and a serial is enough to revoke one.

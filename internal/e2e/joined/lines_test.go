@@ -11,6 +11,7 @@ import (
 
 	"github.com/mutual-tls/mutual/internal/e2e/stage"
 	"github.com/mutual-tls/mutual/internal/join"
+	"github.com/mutual-tls/mutual/internal/peers"
 )
 
 // parsed is a line that has to read as one.
@@ -119,6 +120,24 @@ func TestALineIsShownWhereItIsAskedForAlone(t *testing.T) {
 	if out, code := h.run("token", "fourth"); code != 2 || !strings.Contains(out, "--out") {
 		t.Errorf("%d: %s", code, out)
 	}
+}
+
+// A person at a terminal sees the line, in the command that uses it.
+func TestALineIsShownOnATerminal(t *testing.T) {
+	terminal := peers.Need(t, "script")
+	h := newHouse(t)
+	h.authority()
+	on := func(command string) *peers.Process {
+		return peers.Start(t, nil, terminal, "-qec", command+" --data "+h.data, "/dev/null")
+	}
+	token := on(h.program + " token api --service orders")
+	token.Await("mutual+join:1/api/orders/")
+	orders := on(h.program + " serve orders --to " + h.to + " --allow web --listen 127.0.0.1:0")
+	orders.AwaitThat("the command for web", func(out string) bool {
+		_, rest, ok := strings.Cut(out, "mutual connect '")
+		line, _, whole := strings.Cut(rest, "'")
+		return ok && whole && parsed(t, line).Name == "web"
+	})
 }
 
 func TestADryRunMakesNothing(t *testing.T) {

@@ -91,15 +91,27 @@ func (n *network) within(f func()) {
 	var wait sync.WaitGroup
 	var err error
 	wait.Go(func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with its goroutine
-		var ns *os.File
+		runtime.LockOSThread()
+		// A thread that does not come back ends with its goroutine; the first one of
+		// the process can't, and the kernel takes its view for the process's.
+		var home, ns *os.File
+		if home, err = os.Open("/proc/thread-self/ns/net"); err != nil {
+			return
+		}
+		defer home.Close()
 		if ns, err = os.Open("/run/netns/" + n.name); err != nil {
 			return
 		}
 		defer ns.Close()
-		if err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err == nil {
-			f()
+		if err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+			return
 		}
+		defer func() {
+			if unix.Setns(int(home.Fd()), unix.CLONE_NEWNET) == nil {
+				runtime.UnlockOSThread()
+			}
+		}()
+		f()
 	})
 	wait.Wait()
 	if err != nil {
