@@ -38,8 +38,11 @@ var issuerChecks = []check{
 	{"authority", judgeAuthority, wordsAuthority},
 	{"path length", judgePathLength, wordsPathLength},
 	{"extended key usage", judgeUsages, wordsUsages},
-	{"name constraints", judgeConstraints, wordsConstraints},
 }
+
+// constraintsCheck is for issuers, and made when the path has reached an anchor:
+// names and constraints that nobody trusts cost nothing (CVE-2026-27145).
+var constraintsCheck = check{"name constraints", judgeConstraints, wordsConstraints}
 
 func judgeValidity(s *search, _ int, c *Certificate) code.Code {
 	switch {

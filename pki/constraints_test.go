@@ -306,6 +306,18 @@ func TestNamesAndConstraintsHaveABudget(t *testing.T) {
 	accept(t, q)
 }
 
+func TestNamesAndConstraintsThatNobodyTrustsAreNotCompared(t *testing.T) {
+	r := root(t, "Evil", func(r *request) { r.ExcludedDNSDomains = []string{"x.test"} })
+	q := standing{root(t, "R"), r, r.leaf(t, "api.internal")}.question()
+	s := &search{q: q}
+	if s.prepare() != nil || s.extend() || s.comparisons != 0 {
+		t.Errorf("%d comparisons", s.comparisons)
+	}
+	if v := s.refuse(); v.Code != code.UnknownAuthority || s.comparisons != 0 {
+		t.Errorf("%s after %d comparisons", v.Code, s.comparisons)
+	}
+}
+
 func TestTheEmptyUsageAndTheAnyUsageSwitchOffNothingElse(t *testing.T) {
 	s := stand(t)
 	s.inter = s.root.intermediate(t, "I", usage(x509.ExtKeyUsageAny), func(r *request) { r.PermittedDNSDomains = []string{"example.com"} })

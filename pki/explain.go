@@ -195,11 +195,14 @@ func (s *search) describe(end ...Check) Path {
 		p.OK = p.OK && k.OK
 		p.Checks = append(p.Checks, k)
 	}
+	reached := s.q.Anchors.Contains(p.Chain[s.n-1])
 	for i, c := range p.Chain {
 		anchor := i == s.n-1 && s.q.Anchors.Contains(c)
 		checks := issuerChecks
 		if i == 0 {
 			checks = leafChecks
+		} else if reached {
+			checks = append(slices.Clone(checks), constraintsCheck)
 		}
 		for _, k := range checks {
 			expected, found := k.words(s, i, c)

@@ -260,6 +260,11 @@ func (s *search) extend() bool {
 
 // pathStands judges what only a whole path can answer.
 func (s *search) pathStands() bool {
+	for i := 1; i < s.n; i++ {
+		if judgeConstraints(s, i, s.path[i]) != "" {
+			return false
+		}
+	}
 	return s.judgePolicies() == "" && s.judgeRevocation() == ""
 }
 
