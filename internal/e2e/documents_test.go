@@ -89,7 +89,9 @@ serve|connect|ca|token|issue|list|revoke)
 esac
 case "$1 $2 $own" in
 "serve "*" 1"|"ca status "*) ;;
-"ca "*) set -- "$@" --announce 'DATA.json' ;;
+"ca "*)
+	set -- "$@" --announce 'DATA.json'
+	case " $* " in *" --listen "*) ;; *) set -- "$@" --listen 127.0.0.1:0 ;; esac ;;
 "serve "*)
 	set -- "$@" --announce 'DATA.json'
 	case " $* " in *" --listen "*) ;; *) set -- "$@" --listen 127.0.0.1:PORT ;; esac
