@@ -48,12 +48,13 @@ func Authorities(anchors *pki.Anchors) Verifier { return AuthoritiesWith(anchors
 // AuthoritiesWith is Authorities with another profile: pki.Private or pki.SVID
 // for an authority of one's own.
 func AuthoritiesWith(anchors *pki.Anchors, profile pki.Profile) Verifier {
-	return &authorities{anchors, profile}
+	return &authorities{anchors: anchors, profile: profile}
 }
 
 type authorities struct {
 	anchors *pki.Anchors
 	profile pki.Profile
+	known   pki.Known
 }
 
 func (a *authorities) check(Role) error {
@@ -66,7 +67,7 @@ func (a *authorities) check(Role) error {
 func (a *authorities) hints() [][]byte { return a.anchors.Subjects() }
 
 func (a *authorities) Verify(_ context.Context, claim *Claim) (*Verdict, error) {
-	return verifyPath(a.anchors, a.profile, claim), nil
+	return verifyPath(a.anchors, a.profile, &a.known, claim), nil
 }
 
 // Generation is a digest of the anchors and the profile.
@@ -75,12 +76,12 @@ func (a *authorities) Generation() ([sha256.Size]byte, bool) {
 	return digest("authorities", sum[:], []byte{byte(a.profile)}), true
 }
 
-func verifyPath(anchors *pki.Anchors, profile pki.Profile, claim *Claim) *Verdict {
+func verifyPath(anchors *pki.Anchors, profile pki.Profile, known *pki.Known, claim *Claim) *Verdict {
 	chain, err := claim.Certificates()
 	if err != nil {
 		return refusedPath(pki.Refused(err), nil)
 	}
-	q := pki.Question{Chain: chain, Anchors: anchors, Purpose: pki.ForClient, At: claim.Now, Profile: profile}
+	q := pki.Question{Chain: chain, Anchors: anchors, Purpose: pki.ForClient, At: claim.Now, Profile: profile, Known: known}
 	if claim.Role == RoleServer {
 		q.Purpose, q.Name = pki.ForServer, claim.ServerName
 		if q.Name == "" {
@@ -134,6 +135,9 @@ func (systemTrust) check(peer Role) error {
 	return err
 }
 
+// systemKnown are the signatures that SystemTrust knows.
+var systemKnown pki.Known
+
 func (systemTrust) Verify(_ context.Context, claim *Claim) (*Verdict, error) {
 	if claim.Role != RoleServer {
 		return nil, errors.New("the system's authorities do not judge clients")
@@ -142,7 +146,7 @@ func (systemTrust) Verify(_ context.Context, claim *Claim) (*Verdict, error) {
 	if err != nil {
 		return nil, err
 	}
-	return verifyPath(anchors, pki.Browser, claim), nil
+	return verifyPath(anchors, pki.Browser, &systemKnown, claim), nil
 }
 
 // Generation is a digest of the system's anchors.
