@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -322,14 +322,14 @@ func TestTheVerifierIsAskedAtEachResumption(t *testing.T) {
 			t.Fatalf("%s: not resumed", side)
 		}
 		asked := v.refuse(func(c *mtls.Claim) bool { return c.Occasion == mtls.Resumption })
-		if fmt.Sprint(asked) != fmt.Sprint([]mtls.Occasion{mtls.FullHandshake, mtls.Resumption}) {
+		if !slices.Equal(asked, []mtls.Occasion{mtls.FullHandshake, mtls.Resumption}) {
 			t.Errorf("%s: asked on the occasions %v", side, asked)
 		}
 		if _, _, resumed := p.visit(s, c, "orders"); resumed {
 			t.Errorf("%s: resumed, though the verifier wants a full handshake", side)
 		}
 		asked = v.refuse(func(*mtls.Claim) bool { return true })
-		if fmt.Sprint(asked) != fmt.Sprint([]mtls.Occasion{mtls.Resumption, mtls.FullHandshake}) {
+		if !slices.Equal(asked, []mtls.Occasion{mtls.Resumption, mtls.FullHandshake}) {
 			t.Errorf("%s: asked on the occasions %v", side, asked)
 		}
 		_, _, serr, cerr := p.try(s, c, "orders")

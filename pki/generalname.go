@@ -118,12 +118,13 @@ func splitEmail(s string) (local, host string, ok bool) {
 func validLocalPart(s string) bool {
 	if len(s) >= 2 && s[0] == '"' && s[len(s)-1] == '"' {
 		for i := 1; i < len(s)-1; i++ {
-			if s[i] == '\\' {
+			switch s[i] {
+			case '\\':
 				i++
 				if i == len(s)-1 {
 					return false
 				}
-			} else if s[i] == '"' {
+			case '"':
 				return false
 			}
 			if s[i] < 0x20 || s[i] > 0x7e {

@@ -270,7 +270,7 @@ func TestASlowSenderIsCut(t *testing.T) {
 	}
 	defer conn.Close()
 	r := say(t, conn, "POST /v1/join HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n{")
-	if r.StatusCode != 400 || !r.Close {
+	if r.StatusCode != http.StatusBadRequest || !r.Close {
 		t.Errorf("%s, to be closed: %v", r.Status, r.Close)
 	}
 	if w.book.line("not in time", string(code.RequestMalformed)) == "" {
@@ -373,7 +373,7 @@ func TestWhoAsksAndGoesFreesTheWait(t *testing.T) {
 	agent := w.web(w.joined("web"), api.ALPN)
 	w.ask(agent, "GET", api.PathUpdates, nil)
 	ctx, cancel := context.WithCancel(w.ctx)
-	req, _ := http.NewRequestWithContext(ctx, "GET", "https://authority"+api.PathUpdates+"?since="+w.ca.Revision(), nil)
+	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "https://authority"+api.PathUpdates+"?since="+w.ca.Revision(), nil)
 	done := make(chan error, 1)
 	go func() {
 		_, err := agent.Do(req)

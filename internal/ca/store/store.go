@@ -64,7 +64,7 @@ func open(ctx context.Context, file string) (*Store, error) {
 		return nil, err
 	}
 	fail := func(err error) (*Store, error) {
-		s.Close()
+		_ = s.Close() // the first error tells
 		return nil, err
 	}
 	if err := check(ctx, s.writer, file); err != nil {
