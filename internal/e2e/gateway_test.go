@@ -540,7 +540,8 @@ func TestMistakesAtTheCommandLine(t *testing.T) {
 		"no name":                           {[]string{"serve"}, 2, "NAME"},
 		"no target":                         {with([]string{"serve", "orders"}, pem...), 2, "--to"},
 		"a target that is no address":       {[]string{"serve", "orders", "--to", "8080", "--cert", "x", "--key", "y", "--client-auth", "none"}, 2, "HOST:PORT"},
-		"no certificate":                    {[]string{"serve", "orders", "--to", "127.0.0.1:1"}, 2, "--cert"},
+		"no certificate":                    {[]string{"serve", "orders", "--to", "127.0.0.1:1", "--key", w.file("orders.key")}, 2, "--cert"},
+		"nobody let in":                     {[]string{"serve", "orders", "--to", "127.0.0.1:1"}, 2, "--allow"},
 		"no authorities":                    {with(serve, "--allow", "web"), 2, "--client-ca"},
 		"require without rules":             {with(serve, "--client-ca", w.file("ca.crt")), 2, "--allow"},
 		"none with rules":                   {with(serve, "--client-auth", "none", "--allow", "web"), 2, "--allow"},
@@ -556,7 +557,8 @@ func TestMistakesAtTheCommandLine(t *testing.T) {
 		"connect without an address":        {[]string{"connect", "--to", "orders:1"}, 2, "--listen"},
 		"connect with half an identity":     {[]string{"connect", "--to", "orders:1", "--listen", "127.0.0.1:0", "--cert", "x"}, 2, "--key"},
 		"connect with a name that is none":  {[]string{"connect", "--to", "orders:1", "--listen", "127.0.0.1:0", "--server-name", "or ders"}, 2, "--server-name"},
-		"connect with a join line":          {[]string{"connect", "mutual-join-1-x"}, 2, "authority"},
+		"connect with a damaged line":       {[]string{"connect", "mutual-join-1-x", "--listen", "127.0.0.1:0"}, 2, "M0901"},
+		"connect with a line and a target":  {[]string{"connect", "mutual+join:1/x", "--to", "orders:1", "--listen", "127.0.0.1:0"}, 2, "one or the other"},
 		"a log in a format that is unknown": {with(serve, "--client-auth", "none", "--log", "xml"), 2, "text or json"},
 	} {
 		t.Run(name, func(t *testing.T) {
