@@ -345,7 +345,7 @@ func TestServeEndsAfterWhatIsInFlight(t *testing.T) {
 // Nobody follows revocations for an identity that is closed, so nothing rests on
 // it any more.
 func TestCloseEndsAllThatRestsOnTheIdentity(t *testing.T) {
-	w := newWorld(t)
+	w := newLonelyWorld(t)
 	before := w.goroutines()
 	orders, web := w.join("orders"), w.join("web")
 	l := w.listen(orders, "web")
@@ -403,7 +403,7 @@ func TestCloseEndsAllThatRestsOnTheIdentity(t *testing.T) {
 // A listener that is closed, by its user or by its context, leaves nothing behind,
 // while the identity lives on.
 func TestAListenerThatIsClosedLeavesNothingBehind(t *testing.T) {
-	w := newWorld(t)
+	w := newLonelyWorld(t)
 	orders := w.join("orders")
 	first := w.listen(orders, "web")
 	w.at("orders", first.Addr().String())

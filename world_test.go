@@ -40,7 +40,16 @@ type world struct {
 	last int
 }
 
+// newWorld makes one for a test that runs beside others.
 func newWorld(t *testing.T) *world {
+	t.Helper()
+	t.Parallel()
+	return newLonelyWorld(t)
+}
+
+// newLonelyWorld makes one for a test that has the process to itself, and can count
+// what runs in it.
+func newLonelyWorld(t *testing.T) *world {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "mutual") // short: it holds a socket
 	if err != nil {
