@@ -12,6 +12,10 @@
 // What is refused is a [*Refusal]: whose fault, at which message, which check,
 // what was expected and found, and what mends it. The peer gets the bare alert.
 //
+// Sessions are resumed where both ends ask for it ([ServerResumption],
+// [ClientResumption]): bound to what the decision rested on, and judged again each
+// time.
+//
 // This package does not use crypto/tls and is not a drop-in for it; for
 // net/http see the package nethttp beside it.
 package mtls

@@ -535,6 +535,63 @@ func TestATicketIsUsedOnce(t *testing.T) {
 	}
 }
 
+// Many connections of one client at once share its sessions, and each is used by
+// one of them.
+func TestManyConnectionsShareTheSessions(t *testing.T) {
+	for name, store := range map[string]mtls.SessionStore{"tickets": nil, "a store": mtls.NewSessionMemory(100)} {
+		h := newHouse(t)
+		sc, cc := h.resuming()
+		sc.Resumption.Store = store
+		s, c, p := newServer(t, sc), newClient(t, cc), newPlace(t)
+		l := s.Wrap(p.l)
+		go func() {
+			for {
+				conn, err := l.AcceptConn()
+				if err != nil {
+					return
+				}
+				_, _ = conn.Write([]byte{1})
+			}
+		}()
+		var resumed atomic.Int32
+		var wait sync.WaitGroup
+		const workers, each = 6, 5
+		for range workers {
+			wait.Go(func() {
+				for range each {
+					ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+					defer cancel()
+					transport, err := net.Dial("tcp", p.l.Addr().String())
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					conn, err := c.Connect(ctx, transport, "orders")
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					_ = conn.SetReadDeadline(soon())
+					if _, err := conn.Read(make([]byte, 1)); err != nil {
+						t.Error(err)
+					}
+					if conn.Negotiated().Resumed {
+						resumed.Add(1)
+					}
+					_ = conn.Close()
+				}
+			})
+		}
+		wait.Wait()
+		_ = l.Close()
+		// The first of each worker may find no session; each later one finds at
+		// least that of its own.
+		if n := resumed.Load(); n < workers*(each-1) {
+			t.Errorf("%s: %d of %d were resumed", name, n, workers*each)
+		}
+	}
+}
+
 // What stands by a session is judged like anything that stands.
 func TestAResumedConnectionIsRecheckedAndEnds(t *testing.T) {
 	for _, how := range []string{"recheck", "end"} {

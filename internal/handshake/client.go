@@ -314,22 +314,6 @@ func (c *Client) checkServerHello(m *message.ServerHello) error {
 	return nil
 }
 
-func versionName(v uint16) string {
-	switch v {
-	case 0x0300:
-		return "SSL 3.0"
-	case 0x0301:
-		return "TLS 1.0"
-	case 0x0302:
-		return "TLS 1.1"
-	case 0x0303:
-		return "TLS 1.2"
-	case 0x0304:
-		return "TLS 1.3"
-	}
-	return "an unknown version"
-}
-
 // retry answers a HelloRetryRequest (RFC 8446, section 4.1.4).
 func (c *Client) retry(m *message.ServerHello, msg []byte) (clientState, error) {
 	if c.result.Retried {

@@ -341,3 +341,19 @@ func (c *core) chooseScheme(cred *Credential, theirs []suite.Scheme) (suite.Sche
 	}
 	return 0, false
 }
+
+func versionName(v uint16) string {
+	switch v {
+	case 0x0300:
+		return "SSL 3.0"
+	case 0x0301:
+		return "TLS 1.0"
+	case 0x0302:
+		return "TLS 1.1"
+	case 0x0303:
+		return "TLS 1.2"
+	case 0x0304:
+		return "TLS 1.3"
+	}
+	return "an unknown version"
+}
