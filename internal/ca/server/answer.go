@@ -13,7 +13,6 @@ import (
 	"path"
 	"runtime/debug"
 	"strings"
-	"time"
 
 	"github.com/mutual-tls/mutual/identity"
 	"github.com/mutual-tls/mutual/internal/api"
@@ -81,11 +80,6 @@ func busy() *api.Problem {
 
 func (s *Server) answering(h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// A time for the body alone. One for the whole request (ReadTimeout) would
-		// also end a request that waits for updates: net/http reads on meanwhile.
-		if r.Body != http.NoBody {
-			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(requestTime))
-		}
 		r.Body = http.MaxBytesReader(w, r.Body, api.MaxBody)
 		out, err := s.guarded(h, r)
 		if err != nil {

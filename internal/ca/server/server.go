@@ -129,7 +129,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 func (s *Server) httpServer(h http.Handler) *http.Server {
 	return &http.Server{
-		Handler: h, ReadHeaderTimeout: requestTime, // bodies: see answering
+		Handler: h, ReadHeaderTimeout: requestTime, ReadTimeout: requestTime, // to the body's end: who waits for updates is not cut
 		DisableGeneralOptionsHandler: true, // an unknown path, like any other
 		WriteTimeout:                 api.Wait + 2*requestTime, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHead,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
