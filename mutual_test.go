@@ -330,7 +330,7 @@ func TestServeEndsAfterWhatIsInFlight(t *testing.T) {
 	})
 	select {
 	case err := <-ended:
-		t.Errorf("Serve did not wait: %v", err)
+		t.Fatalf("Serve did not wait: %v", err)
 	default:
 	}
 	close(finish)
