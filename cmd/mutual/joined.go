@@ -82,7 +82,16 @@ func (a *app) joined(ctx context.Context, l *join.Line, o agent.Options) (*agent
 	if err != nil {
 		return nil, ofAuthority(err)
 	}
+	return usable(ctx, id)
+}
+
+// usable is an identity that is fresh, or can become so; one that was revoked is
+// not served with.
+func usable(ctx context.Context, id *agent.Agent) (*agent.Agent, error) {
 	id.Freshen(ctx)
+	if err := id.Ended(); err != nil {
+		return nil, ofAuthority(err)
+	}
 	return id, nil
 }
 

@@ -334,8 +334,8 @@ func (a *app) identityOf(ctx context.Context, name string, s *serveFlags, o agen
 		// Joined by a line before: the authority is on another machine.
 		id, err := agent.Open("", name, o)
 		if err == nil {
-			id.Freshen(ctx)
-			return id, nil, nil
+			id, err = usable(ctx, id)
+			return id, nil, err
 		}
 		if !isMissing(err) {
 			return nil, nil, ofAuthority(err)
@@ -363,11 +363,13 @@ func (a *app) identityOf(ctx context.Context, name string, s *serveFlags, o agen
 	if isMissing(err) || err == nil && id.TooLate() {
 		id, err = a.enrolHere(ctx, name, hosted.Admin(), o)
 	}
+	if err == nil {
+		id, err = usable(ctx, id)
+	}
 	if err != nil {
 		hosted.Stop()
 		return nil, nil, ofAuthority(err)
 	}
-	id.Freshen(ctx)
 	return id, hosted, nil
 }
 

@@ -290,6 +290,24 @@ func (a *Agent) TooLate() bool {
 	return a.options.Clock().After(a.Leaf().NotAfter().Add(lateRenewal))
 }
 
+// Ended is why the identity can't be used any more, as far as is known here: it was
+// revoked or frozen, or ended too long ago to be renewed. It is an *api.Problem,
+// nil while there is no such reason.
+func (a *Agent) Ended() error {
+	late := a.TooLate()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.state.Standing == api.StateRevoked:
+		return api.NewProblem(403, code.LineageRevoked, fmt.Sprintf("the identity %s in %s was revoked by its authority", a.state.Name, a.home))
+	case a.state.Standing == api.StateFrozen:
+		return api.NewProblem(403, code.LineageFrozen, fmt.Sprintf("the identity %s in %s is frozen", a.state.Name, a.home))
+	case late:
+		return api.NewProblem(403, code.RenewalTooLate, fmt.Sprintf("the certificate of %s in %s ended too long ago to be renewed", a.state.Name, a.home))
+	}
+	return nil
+}
+
 // Freshen renews a certificate that slept past its end. Where that fails it is
 // logged, and Run tries again.
 func (a *Agent) Freshen(ctx context.Context) {

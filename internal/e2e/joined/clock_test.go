@@ -33,12 +33,9 @@ func TestAMachineThatSleptComesBack(t *testing.T) {
 	// 32 days: too late, and said so; what needs no renewal runs on.
 	h.clock.set(66 * 24 * time.Hour)
 	orders.AwaitLog(t, "M0916")
-	web = h.caller("b", line)
-	web.AwaitLog(t, "M0916")
-	if err := stage.Once(web.Address); err == nil {
-		t.Error("an ended certificate is let in")
+	if out, code := h.runAt(h.place("b"), "connect", line, "--listen", "127.0.0.1:0"); code != 3 || !strings.Contains(out, "M0916") {
+		t.Errorf("a caller that is too late: %d: %s", code, out)
 	}
-	web.Stop()
 	// On the authority's own machine that is no more than a restart.
 	orders.Stop()
 	h.orders()

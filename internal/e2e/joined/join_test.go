@@ -64,6 +64,14 @@ func TestARevokedCallerIsRefusedWithinSeconds(t *testing.T) {
 		}
 	}
 	orders.AwaitLog(t, "M0121")
+	// It knows that it is of no use any more, and says so instead of starting; a new
+	// line makes it anew.
+	web.AwaitLog(t, "M0914")
+	web.Stop()
+	if out, code := h.runAt(h.place("b"), "connect", orders.Lines["web"], "--listen", "127.0.0.1:0"); code != 3 || !strings.Contains(out, "M0914") {
+		t.Errorf("a start as who was revoked: %d: %s", code, out)
+	}
+	stage.AwaitAnswer(t, h.caller("b", h.line("web", "--service", "orders")).Address)
 	if out, code := h.run("revoke", "nobody"); code != 1 || !strings.Contains(out, "M0919") {
 		t.Errorf("%d: %s", code, out)
 	}
