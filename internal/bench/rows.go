@@ -24,8 +24,14 @@ func rows() []row {
 	}
 	for _, g := range []tls.CurveID{tls.X25519, tls.X25519MLKEM768} {
 		out = append(out, row{
+			name: fmt.Sprintf("same, mutual %s, peers met before", g), unit: "µs", batch: 150,
+			prepare: handshakes(setting{mutual: true, group: uint16(g), known: true}),
+		})
+	}
+	for _, g := range []tls.CurveID{tls.X25519, tls.X25519MLKEM768} {
+		out = append(out, row{
 			name: fmt.Sprintf("resumed handshake mutual %s", g), unit: "µs", batch: 150,
-			prepare: resumptions(setting{mutual: true, group: uint16(g), resumed: true}),
+			prepare: resumptions(setting{mutual: true, group: uint16(g), resumed: true, known: true}),
 		})
 	}
 	for _, size := range []int{1 << 10, 16 << 10, 256 << 10} {

@@ -20,6 +20,10 @@ type setting struct {
 	// resumed turns sessions on; each side judges the other's chain at each
 	// resumption too.
 	resumed bool
+	// known lets us remember signatures of certificates that were checked before,
+	// as a Server and a Client do. Without it both sides verify every signature
+	// anew, as crypto/tls does.
+	known bool
 }
 
 // stack is one implementation of TLS and of path validation.
@@ -48,7 +52,13 @@ func shakeOurs(s setting) (server, client func(net.Conn) (net.Conn, error), err 
 	if err != nil {
 		return nil, nil, err
 	}
-	anchors := mtls.Authorities(pki.NewAnchors(anchor))
+	trusted := pki.NewAnchors(anchor)
+	anchors := mtls.Authorities(trusted)
+	if !s.known {
+		anchors = mtls.VerifierFunc(func(ctx context.Context, claim *mtls.Claim) (*mtls.Verdict, error) {
+			return mtls.Authorities(trusted).Verify(ctx, claim) // which has met nobody yet
+		})
+	}
 	own := func(l *mint.Leaf) *mtls.Certificate {
 		c, e := mtls.NewCertificate(l.Chain, l.Key)
 		if e != nil {
