@@ -78,7 +78,12 @@ func (r *Refusal) Error() string {
 	var b strings.Builder
 	b.WriteString(r.Reason)
 	if r.Mend != "" {
-		b.WriteString("; ")
+		// A mend is the rest of the sentence, or sentences of its own.
+		if c := r.Mend[0]; 'A' <= c && c <= 'Z' || c == '`' {
+			b.WriteString(". ")
+		} else {
+			b.WriteString("; ")
+		}
 		b.WriteString(r.Mend)
 	}
 	b.WriteString(" (")

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -276,6 +277,35 @@ func TestASlowSenderIsCut(t *testing.T) {
 	if w.book.line("not in time", string(code.RequestMalformed)) == "" {
 		t.Error("the log does not say so")
 	}
+}
+
+// Whoever asks and asks, and never reads an answer, is waited for by its own
+// connection alone: it takes no place from those who work, and changes nothing.
+func TestSlowReadersKeepNobodyOut(t *testing.T) {
+	w := newWorld(t)
+	before := w.record()
+	many := strings.Repeat("GET "+api.PathCRL+" HTTP/1.1\r\nHost: a\r\n\r\n", 500)
+	for range 3 {
+		conn, err := w.connect(nil, api.ALPNJoin)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Abort() //nolint:errcheck // it is stuck, and meant to be
+		if tcp, ok := conn.NetConn().(*net.TCPConn); ok {
+			_ = tcp.SetReadBuffer(4 << 10)
+			_ = tcp.SetWriteBuffer(4 << 10)
+		}
+		for stuck := false; !stuck; { // until the authority can't answer, and so reads no more
+			_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
+			_, err := io.WriteString(conn, many)
+			stuck = err != nil
+		}
+	}
+	w.await("no place is taken", func() bool { return len(w.server.busy) == 0 })
+	if after := w.record(); after != before {
+		t.Errorf("on record is\n%s\nand was\n%s", after, before)
+	}
+	w.joined("web")
 }
 
 func TestTooManyRequestsAreToldSo(t *testing.T) {
