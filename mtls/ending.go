@@ -267,9 +267,15 @@ func (c *Conn) cutOff(r *Refusal) {
 
 // recheck judges the peer again.
 func (c *Conn) recheck(ctx context.Context) {
+	now := c.clock()
+	if end := c.until.Load(); end != nil && !end.IsZero() && now.After(*end) {
+		// Its time is over, and it has its grace: that is no news, and whatever else
+		// has changed is.
+		now = *end
+	}
 	claim := Claim{
 		Occasion: Recheck, Role: c.peerRole(), Chain: c.claim.Chain, ServerName: c.serverName,
-		Now: c.clock(), Remote: c.transport.RemoteAddr(), parsed: c.claim.parsed,
+		Now: now, Remote: c.transport.RemoteAddr(), parsed: c.claim.parsed,
 	}
 	v, err := c.verifier.Verify(ctx, &claim)
 	if v = settle(v, err); v.OK {
