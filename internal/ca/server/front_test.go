@@ -290,7 +290,7 @@ func TestSlowReadersKeepNobodyOut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer conn.Abort() //nolint:errcheck // it is stuck, and meant to be
+		defer conn.Abort() // it is stuck, and meant to be
 		if tcp, ok := conn.NetConn().(*net.TCPConn); ok {
 			_ = tcp.SetReadBuffer(4 << 10)
 			_ = tcp.SetWriteBuffer(4 << 10)
