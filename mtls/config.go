@@ -49,6 +49,10 @@ type ClientConfig struct {
 	// first group is a hybrid (its classical half costs little and saves a
 	// round trip), else 1.
 	KeyShares int
+	// PermuteExtensions sends the extensions of the ClientHello in an order that
+	// is drawn anew for each connection, so that nothing on the way can come to
+	// rely on one. Off, a hello of ours looks like the one before it.
+	PermuteExtensions bool
 	// Resumption, if not nil, keeps the tickets of servers and resumes with them:
 	// see ClientResumption.
 	Resumption *ClientResumption
@@ -63,6 +67,11 @@ type Common struct {
 	Suites  []Suite
 	Groups  []Group
 	Schemes []Scheme
+	// GREASE mixes values that mean nothing among what we offer (RFC 8701), as
+	// browsers do: a peer, or a box on the way, that can't stand what it does not
+	// know is found out before TLS learns something new. Off, every byte that we
+	// offer is one that we mean.
+	GREASE bool
 	// Limits bounds what a peer may cost us; nil is DefaultLimits.
 	Limits *Limits
 	// Observer sees every handshake; nil sees none.

@@ -40,7 +40,7 @@ func newEndpoint(role Role, identity Identity, verifier Verifier, alpn []string,
 	e.hs = handshake.Config{
 		Suites: suite.Suites(), Groups: suite.Groups(), Schemes: suite.Schemes(),
 		CertificateSchemes: suite.CertificateSchemes(), ALPN: slices.Clone(alpn),
-		Random: c.random(), Observer: c.Observer,
+		Random: c.random(), Observer: c.Observer, GREASE: c.GREASE,
 	}
 	if err := choose(&e.hs.Suites, c.Suites, "cipher suite"); err != nil {
 		return nil, err
@@ -245,6 +245,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	default:
 		e.hs.KeyShares = 1
 	}
+	e.hs.Permute = cfg.PermuteExtensions
 	if cfg.Resumption != nil {
 		if e.resumption, err = newClientResumption(cfg.Resumption); err != nil {
 			return nil, err

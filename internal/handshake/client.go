@@ -183,6 +183,9 @@ func (c *Client) start() error {
 			}
 		}
 	}
+	if err := errors.Join(c.grease(), c.order()); err != nil {
+		return c.misuse(code.Internal, err)
+	}
 	if c.cfg.Resume {
 		c.find = Op{Kind: FindTicket, ServerName: h.ServerName}
 		c.ask(&c.find, true)

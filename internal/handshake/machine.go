@@ -261,6 +261,10 @@ type Config struct {
 
 	// KeyShares is how many key shares a client sends at first: 1 or 2.
 	KeyShares int
+	// GREASE mixes values that mean nothing among what we offer: a client in its
+	// hello, a server in CertificateRequest and NewSessionTicket (RFC 8701).
+	// Permute has a client put its extensions into a random order.
+	GREASE, Permute bool
 
 	// ClientAuth is what a server asks of its clients; Authorities are the DER
 	// names that it hints at.

@@ -279,8 +279,14 @@ func (s *Server) checkRetried() error {
 // chooseSuite takes our first suite that the client has too; but where its first
 // is ChaCha20-Poly1305, it says that its processor has no AES, and we have both.
 func (s *Server) chooseSuite(theirs []suite.ID) (*suite.Suite, bool) {
-	if len(theirs) > 0 && theirs[0] == suite.ChaCha20Poly1305SHA256 && has(s.cfg.Suites, theirs[0]) {
-		return suite.ByID(theirs[0]), true
+	for _, first := range theirs {
+		if suite.IsGREASE(uint16(first)) {
+			continue
+		}
+		if first == suite.ChaCha20Poly1305SHA256 && has(s.cfg.Suites, first) {
+			return suite.ByID(first), true
+		}
+		break
 	}
 	id, ok := pick(s.cfg.Suites, theirs)
 	if !ok {
@@ -429,6 +435,9 @@ func (s *Server) sendEncryptedExtensions(space []byte) error {
 	cr := message.CertificateRequest{Schemes: s.cfg.Schemes, CertSchemes: s.cfg.CertificateSchemes}
 	if s.cfg.Authorities != nil {
 		cr.Authorities = s.cfg.Authorities()
+	}
+	if err := s.greaseRequest(&cr); err != nil {
+		return s.misuse(code.Internal, err)
 	}
 	b, err = cr.Append(b[len(b):])
 	if err != nil {
@@ -584,6 +593,9 @@ func (s *Server) admit(ticket []byte, lifetime uint32) error {
 	}
 	if ticket == nil {
 		m.Ticket = r[4:]
+	}
+	if err := s.greaseTicket(&m); err != nil {
+		return s.misuse(code.Internal, err)
 	}
 	b, err := m.Append(make([]byte, 0, 64+len(m.Ticket)))
 	if err != nil {

@@ -58,6 +58,14 @@ func shapes() []shape {
 			}
 		}},
 	}
+	for name, groups := range map[string][]suite.GroupID{"": {suite.X25519}, ", and a retry": {suite.P256}} {
+		all = append(all, shape{name: "values that mean nothing" + name, set: func(s *setting) {
+			s.server.ClientAuth = RequireClientCertificate
+			s.client.ALPN, s.server.ALPN = []string{"h2"}, []string{"h2"}
+			s.client.Groups, s.server.Groups = []suite.GroupID{suite.X25519, suite.P256}, groups
+			s.client.GREASE, s.client.Permute, s.server.GREASE = true, true, true
+		}})
+	}
 	for _, id := range suite.Suites() {
 		all = append(all, shape{name: "suite " + id.String(), set: func(s *setting) {
 			s.client.Suites, s.server.Suites = suite.Suites(), []suite.ID{id}

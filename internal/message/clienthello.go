@@ -17,6 +17,9 @@ type ClientHello struct {
 	// Extensions are all, in order, when parsed; when made, they are added as
 	// they are.
 	Extensions []Extension
+	// Order, if not nil, puts the extensions into an order of its own when the
+	// message is made.
+	Order *Order
 
 	ServerName        string
 	Versions          []uint16
@@ -329,6 +332,9 @@ func (m *ClientHello) Append(b []byte) ([]byte, error) {
 		w.done(at, ExtRecordSizeLimit)
 	}
 	w.verbatim(m.Extensions)
+	if m.Order != nil {
+		m.Order.put(w.b[all:])
+	}
 	if m.PSK != nil {
 		at := w.ext(ExtPreSharedKey)
 		ids := w.open(2)

@@ -436,7 +436,7 @@ func version(v uint64) string {
 	case 0x0304:
 		return "TLS 1.3 (0x0304)"
 	}
-	if v&0x0f0f == 0x0a0a && v>>8 == v&0xff {
+	if suite.IsGREASE(uint16(v)) {
 		return fmt.Sprintf("GREASE(%#04x)", v)
 	}
 	return fmt.Sprintf("%#04x", v)

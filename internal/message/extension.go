@@ -105,7 +105,7 @@ func (t ExtensionType) String() string {
 	if k, ok := known[t]; ok {
 		return k.name
 	}
-	if t&0x0f0f == 0x0a0a && t>>8 == t&0xff {
+	if suite.IsGREASE(uint16(t)) {
 		return fmt.Sprintf("GREASE(%#04x)", uint16(t))
 	}
 	return fmt.Sprintf("extension(%d)", uint16(t))

@@ -133,7 +133,7 @@ func (id ID) String() string {
 // unnamed prints a code point without a name of ours; those of RFC 8701 mean
 // nothing by design, which a reader should not have to know by heart.
 func unnamed(v uint16) string {
-	if v&0x0f0f == 0x0a0a && v>>8 == v&0xff {
+	if IsGREASE(v) {
 		return fmt.Sprintf("GREASE(0x%04x)", v)
 	}
 	return fmt.Sprintf("0x%04x", v)
