@@ -37,8 +37,8 @@ func wrap(c *mtls.Conn, server bool) *conn {
 	return &conn{Conn: c, mutual: c, server: server, decided: !server}
 }
 
-// protocol is what the connection speaks: without ALPN it is HTTP/1.1.
-func protocol(c *mtls.Conn) string {
+// spokenOver is what the connection speaks: without ALPN it is HTTP/1.1.
+func spokenOver(c *mtls.Conn) string {
 	if c.Negotiated().ALPN == http2 {
 		return http2
 	}
@@ -55,7 +55,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	if c.decided || n == 0 {
 		return n, err
 	}
-	agreed := protocol(c.mutual) == http2
+	agreed := spokenOver(c.mutual) == http2
 	for _, b := range p[:n] {
 		if b != preface[c.matched] {
 			c.decided = true

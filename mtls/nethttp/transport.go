@@ -138,10 +138,17 @@ func withRefusal(err error, over *conn) error {
 const changes = 3
 
 func (t *Transport) roundTrip(req *http.Request, o *origin, address string, body *heldBody) (*http.Response, error) {
-	protocol, err := t.learn(req.Context(), o, address)
+	protocol, learned, err := t.learn(req.Context(), o, address)
 	if err != nil {
 		closeBody(req)
 		return nil, err
+	}
+	defer learned()
+	if protocol == http2 {
+		// Others wait until the first connection can be shared.
+		req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { learned() }}))
+	} else {
+		learned()
 	}
 	for try := 1; ; try++ {
 		inner := t.one
@@ -159,25 +166,34 @@ func (t *Transport) roundTrip(req *http.Request, o *origin, address string, body
 }
 
 // learn finds out what the origin speaks, with a connection that then serves the
-// request. Others wait for the answer.
-func (t *Transport) learn(ctx context.Context, o *origin, address string) (string, error) {
+// request. Others wait for the answer until learned is called, which may be called
+// again and by anybody.
+func (t *Transport) learn(ctx context.Context, o *origin, address string) (protocol string, learned func(), err error) {
 	if p := o.spoken(); p != "" {
-		return p, nil
+		return p, func() {}, nil
 	}
 	select {
 	case o.learning <- struct{}{}:
-		defer func() { <-o.learning }()
 	case <-ctx.Done():
-		return "", context.Cause(ctx)
+		return "", nil, context.Cause(ctx)
 	}
-	if p := o.spoken(); p != "" {
-		return p, nil
+	learned = sync.OnceFunc(func() {
+		o.speaks(protocol)
+		<-o.learning
+	})
+	if protocol = o.spoken(); protocol != "" {
+		learned()
+		return protocol, learned, nil
 	}
-	c, err := t.dial(ctx, address)
+	m, err := t.dial(ctx, address)
 	if err != nil {
-		return "", err
+		learned()
+		return "", nil, err
 	}
-	return o.park(wrap(c, false)), nil
+	protocol = spokenOver(m)
+	c := wrap(m, false)
+	o.park(c)
+	return protocol, learned, nil
 }
 
 // connect is the dial of one of the two transports.
@@ -191,8 +207,9 @@ func (t *Transport) connect(ctx context.Context, want, address string) (net.Conn
 		return nil, err
 	}
 	c := wrap(m, false)
-	if got := protocol(m); got != want {
+	if got := spokenOver(m); got != want {
 		o.park(c)
+		o.speaks(got)
 		return nil, &protocolChanged{address: address, from: want, to: got}
 	}
 	return c, nil
@@ -229,19 +246,23 @@ func (o *origin) spoken() string {
 	return o.protocol
 }
 
-func (o *origin) park(c *conn) string {
+func (o *origin) speaks(protocol string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.protocol = protocol(c.mutual)
+	o.protocol = protocol
+}
+
+func (o *origin) park(c *conn) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	o.parked = append(o.parked, c)
-	return o.protocol
 }
 
 func (o *origin) take(want string) *conn {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for i, c := range o.parked {
-		if protocol(c.mutual) == want {
+		if spokenOver(c.mutual) == want {
 			o.parked = append(o.parked[:i], o.parked[i+1:]...)
 			return c
 		}
