@@ -23,7 +23,8 @@ var (
 	errEncrypted = errors.New(`it is encrypted, and nothing here prompts for a passphrase; decrypt it once with "openssl pkey -in FILE -out FILE.plain" (mode 0600)`)
 	errOpenSSH   = errors.New(`it is in OpenSSH's format; convert a copy with "ssh-keygen -p -m PKCS8 -f FILE"`)
 	errDSA       = errors.New("it is a DSA key, which TLS 1.3 does not know; make an ECDSA key (openssl ecparam -name prime256v1 -genkey -noout)")
-	errKind      = errors.New("expected ECDSA on P-256, P-384 or P-521, Ed25519, or RSA")
+	errNoSeed    = errors.New(`it is an ML-DSA key in its expanded form alone, and keys are made of their seed here (RFC 9881, section 6); export it with its seed, or make a new one: "openssl genpkey -algorithm ML-DSA-65"`)
+	errKind      = errors.New("expected ECDSA on P-256, P-384 or P-521, Ed25519, ML-DSA, or RSA")
 )
 
 func parseKey(block *pem.Block) (crypto.Signer, error) {
@@ -47,11 +48,20 @@ func parseKey(block *pem.Block) (crypto.Signer, error) {
 		}
 		return usable(k)
 	}
-	inner, isPSS, err := readPSS(block.Bytes)
+	inner, oid, err := readPKCS8(block.Bytes)
 	if err != nil {
 		return nil, err
 	}
-	if isPSS {
+	if k, ok, err := suite.MLDSAPrivateKey(oid, inner); ok {
+		switch {
+		case errors.Is(err, suite.ErrNoSeed):
+			return nil, errNoSeed
+		case err != nil: // its words quote nothing of the key
+			return nil, fmt.Errorf("it does not parse as PKCS #8 with ML-DSA: %w", err)
+		}
+		return k, nil
+	}
+	if oid == oidPSS {
 		k, err := x509.ParsePKCS1PrivateKey(inner)
 		if err != nil {
 			return nil, broken("PKCS #8 with id-RSASSA-PSS", err)
@@ -93,17 +103,17 @@ func usable(key any) (crypto.Signer, error) {
 // oidPSS is id-RSASSA-PSS (RFC 4055, section 1.2), the bytes of its DER contents.
 const oidPSS = "\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a"
 
-// readPSS looks whether a PKCS #8 key (RFC 5208, RFC 5958) has the OID
-// id-RSASSA-PSS, and then takes out the RSAPrivateKey in it. The algorithm's
+// readPKCS8 takes the private key out of PKCS #8 (RFC 5208, RFC 5958), and the OID
+// that says what it is. For id-RSASSA-PSS that is an RSAPrivateKey; the algorithm's
 // parameters stand in the certificate, too, and that is where they are obeyed.
-func readPSS(b []byte) (inner []byte, isPSS bool, err error) {
+func readPKCS8(b []byte) (inner []byte, kind string, err error) {
 	in := cryptobyte.String(b)
 	var info, algorithm, oid, key cryptobyte.String
 	var version int
 	if !in.ReadASN1(&info, der.SEQUENCE) || !in.Empty() || !info.ReadASN1Integer(&version) ||
 		!info.ReadASN1(&algorithm, der.SEQUENCE) || !info.ReadASN1(&key, der.OCTET_STRING) ||
 		!algorithm.ReadASN1(&oid, der.OBJECT_IDENTIFIER) {
-		return nil, false, broken("PKCS #8", errKind)
+		return nil, "", broken("PKCS #8", errKind)
 	}
-	return key, string(oid) == oidPSS, nil
+	return key, string(oid), nil
 }

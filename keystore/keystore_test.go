@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mutual-tls/mutual/internal/mint"
 	"github.com/mutual-tls/mutual/internal/suite"
 )
 
@@ -318,4 +319,35 @@ func FuzzLoad(f *testing.F) {
 			t.Errorf("%q", err)
 		}
 	})
+}
+
+// A key of ML-DSA loads with its certificate, and one without its seed is told what
+// it lacks (RFC 9881, section 6).
+func TestAnMLDSAIdentityLoads(t *testing.T) {
+	for _, kind := range []string{"mldsa44", "mldsa65", "mldsa87"} {
+		leaf := mint.Root("Root", mint.Key("mldsa65")).Leaf("orders", mint.Key(kind))
+		chain, key, err := Load(leaf.CertPEM(), leaf.KeyPEM())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !equalKeys(leaf.Key.Public(), key.Public()) || len(chain) != 1 {
+			t.Errorf("%s: another key, or a chain of %d", kind, len(chain))
+		}
+		other := mint.Root("Root").Leaf("orders", mint.Key(kind))
+		if _, _, err := Load(leaf.CertPEM(), other.KeyPEM()); err == nil || !strings.Contains(err.Error(), "ML-DSA") {
+			t.Errorf("%s: with another's key: %v", kind, err)
+		}
+	}
+	leaf := mint.Root("Root").Leaf("orders", mint.Key("mldsa44"))
+	inner, err := asn1.Marshal(make([]byte, 2560))
+	check(t, inner, err)
+	pkcs8, err := asn1.Marshal(struct {
+		Version   int
+		Algorithm pkix.AlgorithmIdentifier
+		Key       []byte
+	}{0, pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 3, 17}}, inner})
+	check(t, pkcs8, err)
+	if _, _, err := Load(leaf.CertPEM(), block("PRIVATE KEY", pkcs8)); err == nil || !strings.Contains(err.Error(), "seed") {
+		t.Errorf("without a seed: %v", err)
+	}
 }

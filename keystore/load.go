@@ -15,6 +15,8 @@ import (
 	"runtime"
 	"strconv"
 
+	"filippo.io/mldsa"
+
 	"github.com/mutual-tls/mutual/identity"
 	"github.com/mutual-tls/mutual/internal/pemfile"
 	"github.com/mutual-tls/mutual/internal/suite"
@@ -183,7 +185,7 @@ func match(certName, keyName string, chain [][]byte, key crypto.Signer) (crypto.
 	}
 	leaf, err := suite.CertificateKey(chain[0])
 	if err != nil {
-		return nil, fmt.Errorf("the leaf %s in %s: %w; use a certificate with an ECDSA key on P-256, P-384 or P-521, Ed25519, or RSA", label(chain[0]), certName, err)
+		return nil, fmt.Errorf("the leaf %s in %s: %w; use a certificate with an ECDSA key on P-256, P-384 or P-521, Ed25519, ML-DSA, or RSA", label(chain[0]), certName, err)
 	}
 	return nil, fmt.Errorf("the private key in %s (%s) does not belong to the certificate %s in %s (%s); give the key that the certificate was made with",
 		keyName, kind(public), label(chain[0]), certName, kind(leaf))
@@ -210,6 +212,8 @@ func kind(k *suite.PublicKey) string {
 		return "ECDSA " + pub.Curve.Params().Name
 	case *rsa.PublicKey:
 		return fmt.Sprintf("RSA %d bits", pub.N.BitLen())
+	case *mldsa.PublicKey:
+		return pub.Parameters().String()
 	}
 	return "Ed25519"
 }

@@ -110,9 +110,9 @@ func NewCertificate(chain [][]byte, key crypto.Signer) (*Certificate, error) {
 	if e, ok := leaf.Key.(equaler); !ok || !e.Equal(own.Key) {
 		return nil, errors.New("the private key does not belong to the first certificate of the chain; put the leaf first, or give the key that was made with it")
 	}
-	c := &Certificate{chain: chain, key: suite.GoBy(key, leaf.PSS), schemes: leaf.Schemes()}
+	c := &Certificate{chain: chain, key: suite.Fast(suite.GoBy(key, leaf.PSS)), schemes: leaf.Schemes()}
 	if len(c.schemes) == 0 {
-		return nil, errors.New("the key is of a kind that TLS 1.3 can't sign with; use ECDSA P-256, P-384 or P-521, Ed25519, or RSA of 2048 bits or more")
+		return nil, errors.New("the key is of a kind that TLS 1.3 can't sign with; use ECDSA P-256, P-384 or P-521, Ed25519, ML-DSA, or RSA of 2048 bits or more")
 	}
 	msg := message.Certificate{Entries: make([]message.CertificateEntry, len(chain))}
 	for i, der := range chain {

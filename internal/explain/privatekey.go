@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	mldsax509 "filippo.io/mldsa/x509" // the standard library's, and ML-DSA
 	"golang.org/x/crypto/cryptobyte"
 	der "golang.org/x/crypto/cryptobyte/asn1"
 
@@ -79,7 +80,7 @@ func keyThing(format string, key any) (*Thing, error) {
 	t.Format = format
 	public := k.Public()
 	t.Key = KeyName(public)
-	if spki, err := x509.MarshalPKIXPublicKey(public); err == nil {
+	if spki, err := mldsax509.MarshalPKIXPublicKey(public); err == nil {
 		t.KeySHA256 = sum(spki)
 		t.SHA256 = t.KeySHA256
 	}
@@ -114,6 +115,9 @@ func pkcs8(b []byte) (*Thing, error) {
 			t.SHA256, t.KeySHA256 = "", ""
 		}
 		return t, err
+	}
+	if k, ok, err := suite.MLDSAPrivateKey(string(oid), inner); ok && err == nil {
+		return keyThing(format, k)
 	}
 	k, err := x509.ParsePKCS8PrivateKey(b)
 	if err != nil {

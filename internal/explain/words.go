@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"filippo.io/mldsa"
+
 	"github.com/mutual-tls/mutual/identity"
 	"github.com/mutual-tls/mutual/internal/suite"
 	"github.com/mutual-tls/mutual/pki"
@@ -113,6 +115,8 @@ func KeyName(key any) string {
 		return "ECDSA " + k.Curve.Params().Name
 	case ed25519.PublicKey:
 		return "Ed25519"
+	case *mldsa.PublicKey:
+		return k.Parameters().String()
 	case *rsa.PublicKey:
 		return fmt.Sprintf("RSA %d bits", k.N.BitLen())
 	case *ecdh.PublicKey:

@@ -114,6 +114,8 @@ func keyFor(s suite.Scheme) string {
 		return "rsa2048"
 	case strings.Contains(name, "pss_pss"):
 		return "rsapss2048"
+	case strings.HasPrefix(name, "mldsa"):
+		return name
 	}
 	return "ed25519"
 }

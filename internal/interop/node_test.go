@@ -14,7 +14,7 @@ func node(t *testing.T) *script {
 	t.Helper()
 	s := newScript(t, "node26", "tls.mjs")
 	s.groups = []mtls.Group{suite.X25519MLKEM768, suite.X25519, suite.P256, suite.P384, suite.SecP256r1MLKEM768, suite.SecP384r1MLKEM1024}
-	s.keys = []string{"p384", "p521", "ed25519", "rsa2048", "rsapss2048"}
+	s.keys = []string{"p384", "p521", "ed25519", "rsa2048", "rsapss2048", "mldsa44", "mldsa65", "mldsa87"}
 	s.choose = func(g mtls.Group) string {
 		if name := opensslGroup[g]; name != "" {
 			return name

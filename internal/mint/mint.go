@@ -20,6 +20,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"filippo.io/mldsa"
 )
 
 // Authority is a certificate that signs others.
@@ -146,7 +148,7 @@ type template struct {
 type Option func(*template)
 
 // Key makes the key of a kind: p224, p256, p384, p521, ed25519, rsa1024, rsa2048,
-// rsa3072, rsa4096, or rsapss2048 (id-RSASSA-PSS). RSA keys of a size are made
+// rsa3072, rsa4096, rsapss2048 (id-RSASSA-PSS), mldsa44, mldsa65 or mldsa87. RSA keys of a size are made
 // once for the whole process and shared: they take long.
 func Key(kind string) Option {
 	return func(t *template) { t.key, t.pss = newKey(kind), strings.HasPrefix(kind, "rsapss") }
@@ -273,6 +275,9 @@ func (t *template) sign(issuer *x509.Certificate, key crypto.Signer) []byte {
 	if issuer == nil {
 		issuer, key = &t.Certificate, t.key
 	}
+	if isMLDSA(t.key) || isMLDSA(key) {
+		return t.signMLDSA(issuer, key)
+	}
 	der, err := x509.CreateCertificate(rand.Reader, &t.Certificate, issuer, t.key.Public(), key)
 	if err != nil {
 		panic(fmt.Sprintf("mint: %v", err))
@@ -307,6 +312,9 @@ func newKey(kind string) crypto.Signer {
 		return must(k, err)
 	case bits > 0:
 		return rsaKey(bits)
+	case mldsaKinds[kind] != mldsa.Parameters{}:
+		k, err := mldsa.GenerateKey(mldsaKinds[kind])
+		return must(k, err)
 	}
 	panic("mint: no key is of the kind " + kind)
 }

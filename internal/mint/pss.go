@@ -10,6 +10,8 @@ import (
 	_ "crypto/sha256" // the hashes below
 	_ "crypto/sha512"
 	"encoding/asn1"
+
+	"filippo.io/mldsa"
 )
 
 // The standard library makes no id-RSASSA-PSS keys (RFC 4055, section 3.1). So a
@@ -35,6 +37,11 @@ func asPSS(der []byte, key crypto.Signer) []byte {
 		panic(err)
 	}
 	tbs := exchange(c.TBS.FullBytes, rsaEncryption, idRSASSAPSS)
+	return resign(tbs, c.Algorithm, key)
+}
+
+// resign signs tbs with key, as crypto/x509 would.
+func resign(tbs []byte, algorithm asn1.RawValue, key crypto.Signer) []byte {
 	var sig []byte
 	var err error
 	hash := crypto.SHA256
@@ -56,11 +63,13 @@ func asPSS(der []byte, key crypto.Signer) []byte {
 		sig = ed25519.Sign(k, tbs)
 	case *rsa.PrivateKey:
 		sig, err = rsa.SignPKCS1v15(nil, k, crypto.SHA256, digest)
+	case *mldsa.PrivateKey:
+		sig, err = k.Sign(nil, tbs, &mldsa.Options{})
 	}
 	if err != nil {
 		panic(err)
 	}
-	out, err := asn1.Marshal(certificate{asn1.RawValue{FullBytes: tbs}, c.Algorithm, asn1.BitString{Bytes: sig, BitLength: 8 * len(sig)}})
+	out, err := asn1.Marshal(certificate{asn1.RawValue{FullBytes: tbs}, algorithm, asn1.BitString{Bytes: sig, BitLength: 8 * len(sig)}})
 	if err != nil {
 		panic(err)
 	}

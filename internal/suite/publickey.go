@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math/big"
 
+	"filippo.io/mldsa"
 	"golang.org/x/crypto/cryptobyte"
 	der "golang.org/x/crypto/cryptobyte/asn1"
 )
@@ -224,13 +225,15 @@ func publicOf(key crypto.Signer) (PublicKey, error) {
 			return PublicKey{}, errors.New("the Ed25519 public key does not have 32 bytes")
 		}
 		return k, nil
+	case *mldsa.PublicKey:
+		return k, nil
 	case *rsa.PublicKey:
 		if p, ok := key.(interface{ RSAPSS() bool }); ok {
 			k.PSS = p.RSAPSS()
 		}
 		return k, checkRSA(pub)
 	}
-	return PublicKey{}, fmt.Errorf("a private key of type %T is none of ECDSA, Ed25519 and RSA", key)
+	return PublicKey{}, fmt.Errorf("a private key of type %T is none of ECDSA, Ed25519, ML-DSA and RSA", key)
 }
 
 // dotted prints the contents of an object identifier for an error. A peer may

@@ -23,16 +23,23 @@ const (
 	PSSPSSWithSHA256       Scheme = 0x0809 // keys with the OID id-RSASSA-PSS
 	PSSPSSWithSHA384       Scheme = 0x080a
 	PSSPSSWithSHA512       Scheme = 0x080b
+	MLDSA44                Scheme = 0x0904
+	MLDSA65                Scheme = 0x0905
+	MLDSA87                Scheme = 0x0906
 )
 
+// ML-DSA comes last of what is signed in a handshake: the three cost a hello twelve
+// bytes, and a peer that holds a classical chain too answers with the one whose
+// chain is some 15 KiB shorter. Who wants it first says so by Common.Schemes.
 var certificateSchemes = []Scheme{
 	ECDSAWithP256AndSHA256, Ed25519, ECDSAWithP384AndSHA384, ECDSAWithP521AndSHA512,
 	RSAPSSWithSHA256, RSAPSSWithSHA384, RSAPSSWithSHA512,
 	PSSPSSWithSHA256, PSSPSSWithSHA384, PSSPSSWithSHA512,
+	MLDSA44, MLDSA65, MLDSA87,
 	PKCS1WithSHA256, PKCS1WithSHA384, PKCS1WithSHA512,
 }
 
-var schemes = certificateSchemes[:10:10]
+var schemes = certificateSchemes[:13:13]
 
 // Schemes returns what is signed and verified in CertificateVerify, the
 // preferred first. PKCS #1 v1.5 is not among them (RFC 8446, section 4.4.3).
@@ -53,10 +60,10 @@ const (
 	familyPSS   // RSASSA-PSS by a key with the OID rsaEncryption
 	familyPSSID // RSASSA-PSS by a key with the OID id-RSASSA-PSS
 	familyPKCS1
-	familyMLDSA // in certificates only
+	familyMLDSA
 )
 
-// kind returns the scheme's family, and its hash (none for Ed25519).
+// kind returns the scheme's family, and its hash (none for Ed25519 and ML-DSA).
 func (s Scheme) kind() (family, crypto.Hash) {
 	switch s {
 	case ECDSAWithP256AndSHA256:
@@ -79,6 +86,8 @@ func (s Scheme) kind() (family, crypto.Hash) {
 		return familyPSSID, crypto.SHA384
 	case PSSPSSWithSHA512:
 		return familyPSSID, crypto.SHA512
+	case MLDSA44, MLDSA65, MLDSA87:
+		return familyMLDSA, 0
 	case PKCS1WithSHA256:
 		return familyPKCS1, crypto.SHA256
 	case PKCS1WithSHA384:
@@ -124,11 +133,11 @@ func (s Scheme) String() string {
 		return "rsa_pss_pss_sha384"
 	case PSSPSSWithSHA512:
 		return "rsa_pss_pss_sha512"
-	case 0x0904:
+	case MLDSA44:
 		return "mldsa44"
-	case 0x0905:
+	case MLDSA65:
 		return "mldsa65"
-	case 0x0906:
+	case MLDSA87:
 		return "mldsa87"
 	}
 	return unnamed(uint16(s))

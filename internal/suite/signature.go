@@ -36,6 +36,8 @@ func (k *PublicKey) Fits(s Scheme) bool {
 		}
 	case ed25519.PublicKey:
 		return f == familyEd25519
+	case *mldsa.PublicKey:
+		return s == mldsaScheme(pub.Parameters())
 	case *rsa.PublicKey:
 		switch f {
 		case familyPKCS1:
@@ -169,7 +171,7 @@ func Sign(rand io.Reader, key crypto.Signer, s Scheme, message []byte) ([]byte, 
 	var sum [sha512.Size]byte
 	var sig []byte
 	switch f {
-	case familyEd25519:
+	case familyEd25519, familyMLDSA:
 		sig, err = key.Sign(rand, message, crypto.Hash(0))
 	case familyPSS, familyPSSID:
 		sig, err = key.Sign(rand, digest(&sum, h, message), pssOptions(h))
