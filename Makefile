@@ -3,6 +3,7 @@
 # make peers   installs the peers that tests speak to (as root: apt and npm)
 # make demo    the story on one machine; ONCE=1 ends by itself
 # make bench   beside crypto/tls, in one run, as ratios; then the authority: rates, times, memory
+# make bogo    the TLS test suite of BoringSSL against the engine: RUNNER=its binary, RUNNER_DIR=its folder
 # make fuzz    every fuzz target in turn, FUZZTIME each
 # make lint fmt cross
 
@@ -17,7 +18,7 @@ MODULES  := . internal/suite/wycheproof internal/ca/zlint
 # tree belongs to another user.
 export GOFLAGS += -buildvcs=false
 
-.PHONY: build test peers demo bench fuzz lint fmt fmt-check vet tidy-check cross clean
+.PHONY: build test peers demo bench bogo fuzz lint fmt fmt-check vet tidy-check cross clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/mutual ./cmd/mutual
@@ -36,6 +37,14 @@ demo: build
 bench: build
 	go run ./internal/bench
 	go run ./internal/bench/authority
+
+# The runner is not ours, and not here: docs/conformance.md. BOGO adds flags of its own.
+bogo:
+	@test -x "$(RUNNER)" -a -d "$(RUNNER_DIR)" || { echo "make bogo RUNNER=BINARY RUNNER_DIR=FOLDER: the runner of BoringSSL, and ssl/test/runner of the same tree"; exit 2; }
+	go build -o bin/bogo-shim ./internal/bogo/shim
+	-cd "$(RUNNER_DIR)" && "$(abspath $(RUNNER))" -pipe -num-workers 2 -shim-path "$(CURDIR)/bin/bogo-shim" \
+		-shim-config "$(CURDIR)/internal/bogo/config.json" -json-output "$(CURDIR)/bin/bogo.json" $(BOGO) > "$(CURDIR)/bin/bogo.log"
+	go run ./internal/bogo/count bin/bogo.json
 
 fuzz:
 	FUZZTIME=$(FUZZTIME) scripts/fuzz

@@ -145,8 +145,28 @@ func LoadCertificate(certFile, keyFile string) (*Certificate, error) {
 // Chain is the chain, leaf first, in DER. It must not be changed.
 func (c *Certificate) Chain() [][]byte { return c.chain }
 
-// Schemes are the signature schemes that the key can sign with.
+// Schemes are the signature schemes that the key signs with, by preference.
 func (c *Certificate) Schemes() []Scheme { return c.schemes }
+
+// Signing is c with a key that signs with these schemes alone, the preferred
+// first: for a key service that does not make all that its key could.
+func (c *Certificate) Signing(schemes ...Scheme) (*Certificate, error) {
+	if len(schemes) == 0 {
+		return nil, errors.New("no signature scheme is left to sign with")
+	}
+	for i, s := range schemes {
+		if !slices.Contains(c.schemes, s) {
+			return nil, fmt.Errorf("the certificate's key does not sign with %s", s)
+		}
+		if slices.Contains(schemes[:i], s) {
+			return nil, fmt.Errorf("the signature scheme %s is given twice", s)
+		}
+	}
+	own := *c
+	own.schemes = slices.Clone(schemes)
+	own.shown.Schemes, own.shown.Value = own.schemes, &own
+	return &own, nil
+}
 
 // Certificate makes a Certificate an Identity that never changes. It is shown to
 // whoever asks, even to a server that names other authorities: whoever gave one
@@ -154,7 +174,9 @@ func (c *Certificate) Schemes() []Scheme { return c.schemes }
 // "no certificate" does.
 func (c *Certificate) Certificate(context.Context, *Ask) (*Certificate, error) { return c, nil }
 
-func (c *Certificate) issuedUnder(authorities [][]byte) bool {
+// IssuedUnder says whether one of the authorities, names in DER, issued a
+// certificate of the chain.
+func (c *Certificate) IssuedUnder(authorities [][]byte) bool {
 	for _, issuer := range c.issuers {
 		for _, a := range authorities {
 			if bytes.Equal(a, issuer) {
@@ -188,7 +210,7 @@ func (cs choice) Certificate(_ context.Context, ask *Ask) (*Certificate, error) 
 		if !c.canSign(ask.Schemes) {
 			continue
 		}
-		if len(ask.Authorities) == 0 || c.issuedUnder(ask.Authorities) {
+		if len(ask.Authorities) == 0 || c.IssuedUnder(ask.Authorities) {
 			return c, nil
 		}
 		if fallback == nil {

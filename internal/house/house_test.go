@@ -21,7 +21,7 @@ const module = "github.com/mutual-tls/mutual"
 // floors below its own, and none beside it unless beside names them. A new room
 // has to be put in its place here.
 var floors = [][]string{
-	{"cmd/mutual", "internal/bench", "internal/bench/authority"},
+	{"cmd/mutual", "internal/bench", "internal/bench/authority", "internal/bogo", "internal/bogo/count", "internal/bogo/shim"},
 	{"internal/demo", "internal/e2e", "internal/e2e/joined", "internal/interop"},
 	{"internal/e2e/stage"},
 	{"internal/explain", "internal/gateway", "internal/credential"},

@@ -261,9 +261,12 @@ func (s *Stream) output(e handshake.Event) {
 func (s *Stream) disguise() {
 	if s.out.disguise {
 		s.out.disguise = false
-		s.out.wire = append(s.out.wire, byte(record.ChangeCipherSpec), 3, 3, 0, 1, 1)
+		s.out.wire = append(s.out.wire, compatibility...)
 	}
 }
+
+// compatibility is the record that a disguise consists of.
+var compatibility = []byte{byte(record.ChangeCipherSpec), 3, 3, 0, 1, 1}
 
 // flush seals the handshake bytes that wait: messages in a row share records.
 func (s *Stream) flush() {
@@ -415,6 +418,10 @@ func (s *Stream) Alert(dst []byte, a alert.Alert) []byte {
 	level := byte(fatal)
 	if a == alert.CloseNotify || a == alert.UserCanceled {
 		level = warning
+	}
+	if s.out.disguise { // a client that refuses the server's flight has sent none of its own
+		s.out.disguise = false
+		dst = append(dst, compatibility...)
 	}
 	return s.out.sealer.Seal(dst, record.Alert, []byte{level, byte(a)}, 0)
 }

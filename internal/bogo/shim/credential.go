@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"crypto"
+	"encoding/pem"
+	"errors"
+	"io"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/mutual-tls/mutual/keystore"
+	"github.com/mutual-tls/mutual/mtls"
+)
+
+// credential is one of ours. The first of the settings is the default; flags
+// that say "new" put others before it.
+type credential struct {
+	certFile, keyFile string
+	schemes           []mtls.Scheme
+	mustMatchIssuer   bool
+
+	certificate *mtls.Certificate
+}
+
+func init() {
+	register(
+		does("new-x509-credential", func(s *settings) { s.own = append(s.own, &credential{}) }),
+		text("cert-file", func(s *settings) *string { return &s.credential().certFile }),
+		text("key-file", func(s *settings) *string { return &s.credential().keyFile }),
+		numbers("signing-prefs", func(s *settings) *[]mtls.Scheme { return &s.credential().schemes }),
+		toggle("must-match-issuer", func(s *settings) *bool { return &s.credential().mustMatchIssuer }),
+	)
+}
+
+// credential is the one that flags are about now.
+func (s *settings) credential() *credential { return s.own[len(s.own)-1] }
+
+// load reads the credentials' files.
+func (s *settings) load() error {
+	for _, c := range s.own {
+		if c.certFile == "" && c.keyFile == "" || c.certificate != nil {
+			continue
+		}
+		if c.keyFile == "" {
+			c.keyFile = c.certFile
+		}
+		chain, key, err := keystore.LoadFiles(c.certFile, c.keyFile)
+		if err != nil {
+			return err
+		}
+		if s.async {
+			key = lateSigner{key}
+		}
+		if c.certificate, err = mtls.NewCertificate(chain, key); err != nil {
+			return err
+		}
+		if len(c.schemes) > 0 {
+			if c.certificate, err = c.certificate.Signing(c.schemes...); err != nil {
+				return unimplemented("%v", err)
+			}
+		}
+	}
+	return nil
+}
+
+// Certificate makes a connection the Identity of its own end.
+func (c *connection) Certificate(_ context.Context, ask *mtls.Ask) (*mtls.Certificate, error) {
+	c.late()
+	if c.failCert {
+		return nil, errors.New("the runner wants no certificate to be found")
+	}
+	if want := c.expect.advertisedALPN; want != "" && c.server && !slices.Equal(ask.ALPN, protocols(want)) {
+		return nil, errors.New("the client offers other protocols than expected")
+	}
+	if want := c.expect.verifyPrefs; want != nil && !slices.Equal(ask.Schemes, want) {
+		return nil, errors.New("the peer verifies other schemes than expected")
+	}
+	// In order, and the default last.
+	for _, one := range append(slices.Clone(c.own[1:]), c.own[0]) {
+		if one.certificate != nil && one.fits(ask) {
+			return one.certificate, nil
+		}
+	}
+	if c.server || len(c.own) > 1 {
+		return nil, errNoCredential
+	}
+	return nil, nil
+}
+
+var errNoCredential = errors.New("none of the credentials fits")
+
+func (c *credential) fits(ask *mtls.Ask) bool {
+	return slices.ContainsFunc(c.certificate.Schemes(), func(s mtls.Scheme) bool { return slices.Contains(ask.Schemes, s) }) &&
+		(!c.mustMatchIssuer || c.certificate.IssuedUnder(ask.Authorities))
+}
+
+// shown is the number of the credential that we showed, -1 for the default.
+func (c *connection) shown() int {
+	local := c.conn.Local()
+	return slices.IndexFunc(c.own, func(o *credential) bool { return o.certificate == local }) - 1
+}
+
+// lateSigner is a key that takes its time.
+type lateSigner struct{ crypto.Signer }
+
+func (l lateSigner) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	time.Sleep(lateness)
+	return l.Signer.Sign(random, digest, opts)
+}
+
+func readChain(file string) (chain [][]byte, err error) {
+	b, err := os.ReadFile(file)
+	for block, rest := pem.Decode(b); block != nil; block, rest = pem.Decode(rest) {
+		chain = append(chain, block.Bytes)
+	}
+	return chain, err
+}
