@@ -174,6 +174,13 @@ func (c *Conn) Export(label string, exportContext []byte, n int) ([]byte, error)
 	return c.stream.Standing().Export(label, exportContext, n)
 }
 
+// ChannelBinding is the connection's tls-exporter (RFC 9266): 32 bytes that only
+// the two ends know, and that no other connection has. An authentication inside
+// the connection, as SCRAM, binds itself to it.
+func (c *Conn) ChannelBinding() ([]byte, error) {
+	return c.Export("EXPORTER-Channel-Binding", nil, 32)
+}
+
 // NetConn is the connection underneath. Reading from it or writing to it breaks
 // this one.
 func (c *Conn) NetConn() net.Conn { return c.transport }

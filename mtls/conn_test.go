@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -420,6 +421,62 @@ func TestAnEndWithoutCloseNotifyIsTold(t *testing.T) {
 	got, err := io.ReadAll(server)
 	if r := refusal(t, err); string(got) != "half a sent" || !errors.Is(err, io.ErrUnexpectedEOF) || r.Fault != mtls.Network || r.Mend == "" {
 		t.Errorf("%q, %+v", got, r)
+	}
+}
+
+// Whoever gives a handshake up says so, user_canceled and then close_notify (RFC
+// 9846, section 6.1), and the peer's refusal tells it.
+func TestAHandshakeThatIsGivenUpIsSaidToThePeer(t *testing.T) {
+	h := newHouse(t)
+	st, ct := loopback(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	gaveUp := make(chan error, 1)
+	go func() {
+		_, err := newServer(t, h.serverConfig()).Accept(ctx, st)
+		gaveUp <- err
+	}()
+	cancel()
+	_ = ct.SetDeadline(soon())
+	said, err := io.ReadAll(ct)
+	if string(said) != "\x15\x03\x03\x00\x02\x01\x5a\x15\x03\x03\x00\x02\x01\x00" || err != nil {
+		t.Errorf("the client reads %x, %v", said, err)
+	}
+	if r := refusal(t, <-gaveUp); r.Code != "M0608" || r.HasAlert {
+		t.Errorf("the server says %+v", r)
+	}
+
+	st, ct = loopback(t)
+	if _, err := ct.Write(said); err != nil {
+		t.Fatal(err)
+	}
+	_, err = newServer(t, h.serverConfig()).Accept(context.Background(), st)
+	if r := refusal(t, err); r.Code != "M0518" || r.Fault != mtls.Network || !strings.Contains(r.Reason, "gave the handshake up") {
+		t.Errorf("who is told so says %+v", r)
+	}
+}
+
+// The channel binding is the exporter of RFC 9266, the same at both ends and of
+// no other connection.
+func TestTheChannelBindingIsThatOfTheConnection(t *testing.T) {
+	server, client := connected(t)
+	_, other := connected(t)
+	bind := func(c *mtls.Conn) string {
+		t.Helper()
+		b, err := c.ChannelBinding()
+		if err != nil || len(b) != 32 {
+			t.Fatalf("%d bytes, %v", len(b), err)
+		}
+		return string(b)
+	}
+	if want, err := client.Export("EXPORTER-Channel-Binding", nil, 32); err != nil || bind(server) != string(want) || bind(client) != string(want) {
+		t.Errorf("the ends are bound to %x and %x, expected %x (%v)", bind(server), bind(client), want, err)
+	}
+	if bind(client) == bind(other) {
+		t.Error("two connections have one binding")
+	}
+	_ = client.Close()
+	if _, err := client.ChannelBinding(); err == nil {
+		t.Error("a closed connection can be bound to")
 	}
 }
 

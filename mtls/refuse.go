@@ -64,6 +64,7 @@ func (c *Conn) refuseHandshake(ctx context.Context, err error) *Refusal {
 			k = code.HandshakeTimeout
 		}
 		r = newRefusal(k, Network, "waiting for "+c.stream.Expecting(), "the handshake was given up: "+cause.Error(), cause)
+		c.cancel()
 	}
 	if r.HasAlert && r.Sent {
 		_ = c.transport.SetWriteDeadline(time.Now().Add(lingerTime))
@@ -78,6 +79,16 @@ func (c *Conn) refuseHandshake(ctx context.Context, err error) *Refusal {
 	c.stream.Discard()
 	c.closed.Store(true)
 	return r
+}
+
+// cancel tells the peer that we give the handshake up, as far as that can be done
+// at once: user_canceled, and the close_notify that it has to be followed by (RFC
+// 9846, section 6.1).
+func (c *Conn) cancel() {
+	_ = c.transport.SetDeadline(time.Now().Add(lingerTime / 10))
+	b := c.stream.Alert(c.stream.Output(), alert.UserCanceled)
+	_, _ = c.transport.Write(c.stream.Alert(b, alert.CloseNotify))
+	dropReceived(c.transport)
 }
 
 func (c *Conn) observeAlert(r *Refusal) {
@@ -189,7 +200,11 @@ func (c *Conn) ownName() string {
 }
 
 func (c *Conn) refusePeerAlert(e *stream.PeerAlert) *Refusal {
-	if e.Alert == alert.CloseNotify || e.Alert == alert.UserCanceled {
+	switch e.Alert {
+	case alert.UserCanceled:
+		return newRefusal(code.RefusedUserCanceled, Network, "waiting for "+e.At,
+			c.peerName()+" gave the handshake up (user_canceled)", io.ErrUnexpectedEOF)
+	case alert.CloseNotify:
 		return newRefusal(code.ClosedEarly, Network, "waiting for "+e.At,
 			c.peerName()+" closed the connection before the handshake was over", io.ErrUnexpectedEOF)
 	}

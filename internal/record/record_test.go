@@ -328,6 +328,13 @@ func TestSequenceNumbersDoNotWrap(t *testing.T) {
 		if s.Remaining() != 0 || s.Seal(nil, ApplicationData, []byte("one more"), 0) != nil {
 			t.Errorf("%v: a record was sealed after the limit", id)
 		}
+		// The limits of key use bind the sender alone (RFC 9846, section 5.5).
+		s, o = pair(t, id)
+		if s.d.seq, o.d.seq = limit+5, limit+5; s.d.seq > limit { // ChaCha20's is where the numbers end
+			if _, _, err := o.Open(forge(s, []byte{1, 23})); err != nil {
+				t.Errorf("%v: a record beyond the sender's limit does not open: %v", id, err)
+			}
+		}
 		s, o = pair(t, id)
 		s.d.seq, o.d.seq = math.MaxUint64, math.MaxUint64
 		rec = forge(s, []byte{1, 23})

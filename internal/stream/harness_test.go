@@ -259,6 +259,9 @@ type byHand struct {
 	mild   bool
 	broken error
 
+	// heard, if not nil, is shown every message that came after the handshake.
+	heard func(msg []byte)
+
 	data   []byte
 	alerts []alert.Alert
 	closed bool
@@ -418,6 +421,9 @@ func (h *byHand) took(msg []byte) {
 	effect, err := h.standing.Message(msg)
 	if h.fails(err) {
 		return
+	}
+	if h.heard != nil {
+		h.heard(msg)
 	}
 	if effect&handshake.RekeyRead != 0 {
 		check(h.t, h.opener.Set(h.standing.Suite(), labels, h.standing.NextRead()))

@@ -211,7 +211,8 @@ func (s *Stream) alert(p []byte, clear bool) error {
 	a := alert.Alert(p[1])
 	switch {
 	case a == alert.UserCanceled:
-		// It announces a close_notify, and means nothing by itself.
+		// It announces a close_notify, and means nothing by itself (RFC 9846,
+		// section 6.1).
 		s.in.warnings++
 		if s.in.warnings > maxWarnings {
 			return s.misbehaved(alert.UnexpectedMessage, code.Flood, "more than %d user_canceled alerts came", maxWarnings)
@@ -222,6 +223,8 @@ func (s *Stream) alert(p []byte, clear bool) error {
 			return s.misbehaved(alert.UnexpectedMessage, code.UnexpectedMessage, "the peer closed inside a handshake message")
 		}
 		return io.EOF
+	case a == alert.CloseNotify && s.in.warnings > 0:
+		a = alert.UserCanceled // the peer gave the handshake up, and said so
 	}
 	return &PeerAlert{Alert: a, At: s.Expecting(), Clear: clear}
 }
@@ -317,6 +320,7 @@ func (s *Stream) message(msg []byte) error {
 	}
 	if effect&handshake.RekeyRead != 0 {
 		s.in.changed = true
+		s.asked.Store(false)
 		if err := s.in.opener.Set(s.standing.Suite(), labels, s.standing.NextRead()); err != nil {
 			return ours(err)
 		}

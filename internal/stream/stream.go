@@ -30,6 +30,9 @@ const (
 	// rekeyMargin is how many records before the AEAD's limit the keys are
 	// changed, so that alerts and the KeyUpdate itself still fit.
 	rekeyMargin = 8
+	// maxEpoch is how often the keys that we send with may be changed (RFC 9846,
+	// section 4.7.3). The peer's are its own to count.
+	maxEpoch = 1<<48 - 1
 )
 
 const labels = schedule.TLS
@@ -48,6 +51,10 @@ type Stream struct {
 	// taken by the writing half before its next application data. However often
 	// the peer asks, one answer is pending at most.
 	owed atomic.Bool
+	// asked is set by the writing half when it asks the peer for a KeyUpdate, and
+	// taken by the reading half when one comes: until then there is no second
+	// update_requested (RFC 9846, section 4.7.3).
+	asked atomic.Bool
 }
 
 // in is the reading half.
@@ -75,6 +82,7 @@ type out struct {
 	level      handshake.Level
 	wire       []byte
 	rekeyAfter uint64
+	epoch      uint64 // how often the keys were changed
 	// disguise is a client's ChangeCipherSpec that waits for the flight that it
 	// stands before: sent alone, while the server may still be sending its own
 	// flight, it would stop both on a transport without buffers.
@@ -366,11 +374,15 @@ func (s *Stream) Seal(dst, data []byte) ([]byte, error) {
 func (s *Stream) seal(dst []byte, t record.ContentType, p []byte) ([]byte, error) {
 	out := s.out.sealer.Seal(dst, t, p, 0)
 	if out == nil {
-		f := ours(errors.New("the key that we send with is worn out, and could not be changed"))
-		f.Code = code.KeyExhausted
-		return dst, f
+		return dst, wornOut()
 	}
 	return out, nil
+}
+
+func wornOut() *handshake.Failure {
+	f := ours(errors.New("the key that we send with is worn out, and could not be changed"))
+	f.Code = code.KeyExhausted
+	return f
 }
 
 // MaxSealed is the most bytes that Seal appends for n bytes of data.
@@ -384,6 +396,9 @@ const keyUpdateLen = message.HeaderLen + 1
 // maintain changes the keys where the peer asked for it, and before the AEAD's
 // limit (RFC 8446, sections 4.6.3 and 5.5).
 func (s *Stream) maintain(dst []byte) ([]byte, error) {
+	if s.out.epoch >= maxEpoch {
+		return dst, nil // what the peer asked for can't be given, and the last key lasts as long as it does
+	}
 	if s.owed.Load() {
 		s.owed.Store(false)
 		return s.Rekey(dst, false)
@@ -395,8 +410,13 @@ func (s *Stream) maintain(dst []byte) ([]byte, error) {
 }
 
 // Rekey appends a KeyUpdate to dst and goes over to new keys. With ask the peer
-// is to change its keys too. It belongs to the writing half.
+// is to change its keys too; where it was asked already and has not yet, it is not
+// asked again. It belongs to the writing half.
 func (s *Stream) Rekey(dst []byte, ask bool) ([]byte, error) {
+	if s.out.epoch >= maxEpoch {
+		return dst, wornOut()
+	}
+	ask = ask && s.asked.CompareAndSwap(false, true)
 	var space [keyUpdateLen]byte
 	b, err := (&message.KeyUpdate{RequestUpdate: ask}).Append(space[:0])
 	if err != nil {
@@ -408,6 +428,7 @@ func (s *Stream) Rekey(dst []byte, ask bool) ([]byte, error) {
 	if err := s.out.sealer.Set(s.standing.Suite(), labels, s.standing.NextWrite()); err != nil {
 		return dst, ours(err)
 	}
+	s.out.epoch++
 	return dst, nil
 }
 
