@@ -22,6 +22,7 @@ const (
 	NoCertificateShown   Code = "M0216"
 	BadAlert             Code = "M0217"
 	DataAfterClose       Code = "M0218"
+	QUICViolation        Code = "M0219"
 )
 
 var protocolEntries = []Entry{
@@ -97,6 +98,10 @@ var protocolEntries = []Entry{
 		"The peer said that it would send nothing more (close_notify) and then sent more.",
 		"Note the peer's software and version.",
 		alert.UnexpectedMessage},
+	{QUICViolation, "QUIC's rules for TLS were broken",
+		"The peer speaks TLS 1.3 over QUIC and does what RFC 9001 forbids there: handshake bytes under keys that were replaced already, the session identifier of middlebox compatibility, a ticket with a limit on early data.",
+		"Note the peer's software and version; an update may help.",
+		alert.InternalError},
 }
 
 // M03: both sides are right, and have nothing in common.

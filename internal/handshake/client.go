@@ -109,6 +109,10 @@ func (c *Client) Resolve(op *Op, a Answer) error {
 	case FindTicket:
 		c.waiting = false
 		return c.fail(c.found(a.Session))
+	case TransportParameters:
+		c.waiting = false
+		c.hello.TransportParameters = parameters(a)
+		return c.fail(c.look())
 	case SelectCertificate:
 		c.chosen = true
 		c.local = a.Credential
@@ -162,7 +166,9 @@ func (c *Client) start() error {
 	h := &c.hello
 	h.LegacyVersion = versionTLS12
 	h.Random = c.random
-	h.SessionID = c.sessionID[:]
+	if !c.cfg.QUIC {
+		h.SessionID = c.sessionID[:]
+	}
 	h.CipherSuites = c.cfg.Suites
 	h.Compression = nullCompression
 	h.Versions = onlyTLS13
@@ -186,8 +192,20 @@ func (c *Client) start() error {
 	if err := errors.Join(c.grease(), c.order()); err != nil {
 		return c.misuse(code.Internal, err)
 	}
+	if c.cfg.QUIC {
+		if len(c.cfg.ALPN) == 0 {
+			return c.noProtocol()
+		}
+		c.askParameters()
+		return nil
+	}
+	return c.look()
+}
+
+// look looks for a session to offer, and sends the hello.
+func (c *Client) look() error {
 	if c.cfg.Resume {
-		c.find = Op{Kind: FindTicket, ServerName: h.ServerName}
+		c.find = Op{Kind: FindTicket, ServerName: c.hello.ServerName}
 		c.ask(&c.find, true)
 		return nil
 	}
@@ -289,7 +307,7 @@ func (c *Client) checkServerHello(m *message.ServerHello) error {
 	if m.LegacyVersion != versionTLS12 {
 		return c.misbehaved(alert.IllegalParameter, code.IllegalParameter, "legacy_version is %#04x; it must be 0x0303", m.LegacyVersion)
 	}
-	if !bytes.Equal(m.SessionID, c.sessionID[:]) {
+	if !bytes.Equal(m.SessionID, c.hello.SessionID) {
 		return c.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the server did not echo our session identifier")
 	}
 	if m.Compression != 0 {
@@ -365,7 +383,7 @@ func (c *Client) retry(m *message.ServerHello, msg []byte) (clientState, error) 
 // compatibility sends the one ChangeCipherSpec of a client, before its second
 // flight.
 func (c *Client) compatibility() {
-	if !c.ccsSent {
+	if !c.ccsSent && !c.cfg.QUIC {
 		c.ccsSent = true
 		c.emit(Event{Kind: ChangeCipherSpec})
 	}
@@ -440,11 +458,15 @@ func (c *Client) waitEncryptedExtensions(t message.Type, msg []byte) (clientStat
 		case x.Type == message.ExtSupportedGroups: // what the server would have liked: told, not agreed
 		case x.Type == message.ExtServerName && c.hello.ServerName != "":
 		case x.Type == message.ExtALPN && len(c.cfg.ALPN) > 0:
+		case x.Type == message.ExtQUICTransportParameters && c.cfg.QUIC:
 		default:
 			return nil, c.misbehaved(alert.UnsupportedExtension, code.UnsupportedExtension, "the server answered with the extension %s, which was not offered", x.Type)
 		}
 	}
 	c.received(Handshake, msg)
+	if err := c.checkQUIC(&m); err != nil {
+		return nil, err
+	}
 	if m.ALPN != "" {
 		if !has(c.cfg.ALPN, m.ALPN) {
 			return nil, c.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the server chose the protocol %q, which was not offered", m.ALPN)

@@ -59,6 +59,7 @@ type core struct {
 	verify Op
 	// session is what a client offers to resume, or a server found; nil for none.
 	session *Session
+	quic    Op
 	result  Result
 	done    bool
 }

@@ -65,6 +65,9 @@ const (
 	// traffic secret of Suite, at Level. No byte of an older level may wait
 	// unread in that direction.
 	Keys
+	// PeerParameters: Bytes are the peer's transport parameters (QUIC only). They
+	// are proven when the handshake is.
+	PeerParameters
 	// SkipEarlyData: the client sends early data that is not accepted; records
 	// that do not open are to be dropped, within a limit, until one does.
 	SkipEarlyData
@@ -119,6 +122,9 @@ const (
 	// SealTicket asks a server for a ticket that stands for Op.Session, whose
 	// Secret is valid until it is resolved; an empty ticket gives none.
 	SealTicket
+	// TransportParameters asks for ours (QUIC only); a server has been told the
+	// client's in PeerParameters.
+	TransportParameters
 )
 
 // String is the operation's name.
@@ -136,6 +142,8 @@ func (k OpKind) String() string {
 		return "OpenTicket"
 	case SealTicket:
 		return "SealTicket"
+	case TransportParameters:
+		return "TransportParameters"
 	}
 	return "unknown"
 }
@@ -184,10 +192,12 @@ type Answer struct {
 	Session  *Session
 	Ticket   []byte
 	Lifetime uint32
-	Err      error
-	Alert    alert.Alert
-	Fault    Fault
-	Code     code.Code
+	// Parameters answers TransportParameters; nil is the same as empty.
+	Parameters []byte
+	Err        error
+	Alert      alert.Alert
+	Fault      Fault
+	Code       code.Code
 }
 
 // Credential is a certificate chain that can be shown. It is immutable.
@@ -265,6 +275,9 @@ type Config struct {
 	// hello, a server in CertificateRequest and NewSessionTicket (RFC 8701).
 	// Permute has a client put its extensions into a random order.
 	GREASE, Permute bool
+
+	// QUIC has the handshake be that of QUIC: see quic.go.
+	QUIC bool
 
 	// ClientAuth is what a server asks of its clients; Authorities are the DER
 	// names that it hints at.

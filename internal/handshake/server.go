@@ -34,6 +34,8 @@ type Server struct {
 	schemes  []suite.Scheme // the client's
 	scheme   suite.Scheme
 	exporter []byte
+	// parameters are our transport parameters, for QUIC.
+	parameters []byte
 }
 
 // serverState takes one message and gives the next state. A nil state without
@@ -106,6 +108,9 @@ func (s *Server) Resolve(op *Op, a Answer) error {
 			}
 			err = s.proceed()
 		}
+	case TransportParameters:
+		s.parameters = parameters(a)
+		err = s.encrypted(nil)
 	case SealTicket:
 		if err = s.admit(a.Ticket, a.Lifetime); err == nil {
 			s.end()
@@ -141,7 +146,7 @@ func (s *Server) waitClientHello(t message.Type, msg []byte) (serverState, error
 	if t != message.TypeClientHello {
 		return nil, nil
 	}
-	if s.cfg.Resume {
+	if s.cfg.Resume || s.cfg.QUIC {
 		msg = bytes.Clone(msg) // what it offers may be looked into for a while
 	}
 	if err := s.hello.Parse(msg); err != nil {
@@ -235,6 +240,9 @@ func (s *Server) checkClientHello() error {
 		}
 		from += i + 1
 	}
+	if err := s.checkQUIC(); err != nil {
+		return err
+	}
 	return s.checkRetried()
 }
 
@@ -257,7 +265,7 @@ func (s *Server) checkRetried() error {
 		slices.Equal(old.CipherSuites, h.CipherSuites) && bytes.Equal(old.Compression, h.Compression) &&
 		old.ServerName == h.ServerName && slices.Equal(old.Versions, h.Versions) && slices.Equal(old.Groups, h.Groups) &&
 		slices.Equal(old.Schemes, h.Schemes) && slices.Equal(old.CertSchemes, h.CertSchemes) && slices.Equal(old.ALPN, h.ALPN) &&
-		slices.EqualFunc(old.Authorities, h.Authorities, bytes.Equal)
+		slices.EqualFunc(old.Authorities, h.Authorities, bytes.Equal) && bytes.Equal(old.TransportParameters, h.TransportParameters)
 	if !same {
 		return s.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the client changed its hello after a HelloRetryRequest in more than what was asked")
 	}
@@ -339,7 +347,7 @@ func (s *Server) takeClientHello() (serverState, error) {
 	if len(h.Schemes) == 0 && !s.result.Resumed {
 		return nil, s.noSchemes()
 	}
-	if len(s.cfg.ALPN) > 0 && len(h.ALPN) > 0 {
+	if s.cfg.QUIC || len(s.cfg.ALPN) > 0 && len(h.ALPN) > 0 {
 		p, ok := pick(s.cfg.ALPN, h.ALPN)
 		if !ok {
 			return nil, s.incompatible(alert.NoApplicationProtocol, code.NoCommonALPN, "the client offers %q, and we speak %q", cut(h.ALPN), s.cfg.ALPN)
@@ -389,21 +397,31 @@ func (s *Server) takeClientHello() (serverState, error) {
 	if h.EarlyData {
 		s.emit(Event{Kind: SkipEarlyData})
 	}
-	if err := s.sendEncryptedExtensions(b[len(b):]); err != nil {
+	if s.cfg.QUIC {
+		s.tellParameters()
+		return s.afterFlight()
+	}
+	if err := s.encrypted(b[len(b):]); err != nil {
 		return nil, err
 	}
+	return s.afterFlight()
+}
+
+// encrypted sends the rest of our flight, up to where our certificate is needed.
+func (s *Server) encrypted(space []byte) error {
+	h := &s.hello
+	if err := s.sendEncryptedExtensions(space); err != nil {
+		return err
+	}
 	if s.result.Resumed {
-		if err := s.finishFlight(nil); err != nil {
-			return nil, err
-		}
-		return s.afterFlight()
+		return s.finishFlight(nil)
 	}
 	s.choose = Op{Kind: SelectCertificate, ServerName: h.ServerName, Schemes: h.Schemes, ALPN: h.ALPN}
 	for _, a := range h.Authorities { // they lie in the message
 		s.choose.Authorities = append(s.choose.Authorities, bytes.Clone(a))
 	}
 	s.ask(&s.choose, true)
-	return s.afterFlight()
+	return nil
 }
 
 // cut keeps a list of the peer's short enough for a sentence.
@@ -418,7 +436,7 @@ func cut(list []string) []string {
 // sendEncryptedExtensions sends EncryptedExtensions and, where we ask for a
 // certificate, the CertificateRequest.
 func (s *Server) sendEncryptedExtensions(space []byte) error {
-	ee := message.EncryptedExtensions{ALPN: s.result.ALPN}
+	ee := message.EncryptedExtensions{ALPN: s.result.ALPN, TransportParameters: s.parameters}
 	b, err := ee.Append(space)
 	if err != nil {
 		return s.misuse(code.Internal, err)
@@ -575,7 +593,7 @@ func (s *Server) end() {
 // lifetime of 0 says that there is nothing to resume (RFC 8446, section 4.6.1).
 func (s *Server) admit(ticket []byte, lifetime uint32) error {
 	if len(ticket) == 0 || lifetime == 0 {
-		if s.cfg.ClientAuth == NoClientCertificate {
+		if s.cfg.ClientAuth == NoClientCertificate || s.cfg.QUIC { // QUIC has HANDSHAKE_DONE for it
 			return nil
 		}
 		ticket, lifetime = nil, 0

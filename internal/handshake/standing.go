@@ -21,6 +21,7 @@ type Standing struct {
 	write    []byte
 	exporter []byte
 	observer observe.Observer // nil: nobody watches
+	quic     bool
 
 	// resumption is what tickets are made from, nil where none are kept; kept
 	// counts them, and tickets are those that nobody took yet.
@@ -62,6 +63,9 @@ func (s *Standing) message(msg []byte) (Effect, error) {
 	t := message.Type(msg[0])
 	c := core{at: t.String(), expecting: "application data"}
 	switch {
+	case t == message.TypeKeyUpdate && s.quic:
+		return 0, c.misbehaved(alert.UnexpectedMessage, code.UnexpectedMessage,
+			"a KeyUpdate came over QUIC, which changes its keys without TLS")
 	case t == message.TypeKeyUpdate:
 		var m message.KeyUpdate
 		if err := m.Parse(msg); err != nil {
@@ -75,6 +79,9 @@ func (s *Standing) message(msg []byte) (Effect, error) {
 		var m message.NewSessionTicket
 		if err := m.Parse(msg); err != nil {
 			return 0, c.parsed(err)
+		}
+		if err := s.checkTicket(&c, &m); err != nil {
+			return 0, err
 		}
 		s.keep(&m)
 		return Ticket, nil

@@ -38,7 +38,7 @@ var floors = [][]string{
 	{"internal/mint", "internal/peers", "internal/house", "internal/house/report"},
 	{"policy", "truststore", "keystore"},
 	{"pki"},
-	{"internal/stream"},
+	{"internal/stream", "internal/quic"},
 	{"internal/handshake"},
 	{"internal/record"},
 	{"internal/observe", "internal/schedule/rfc8448"},
@@ -53,6 +53,7 @@ var floors = [][]string{
 // strangers are arrows that would point down, and are forbidden all the same.
 var strangers = map[string][]string{
 	"internal/handshake": {"internal/record", "internal/stream"},
+	"internal/quic":      {"internal/record", "internal/stream"},
 	"internal/record":    {"internal/handshake", "internal/message"},
 }
 

@@ -15,6 +15,8 @@ type EncryptedExtensions struct {
 	Groups          []suite.GroupID
 	EarlyData       bool
 	RecordSizeLimit uint16
+	// TransportParameters are QUIC's, nil where there are none.
+	TransportParameters []byte
 }
 
 // Parse reads msg, a whole message.
@@ -65,6 +67,8 @@ func (m *EncryptedExtensions) Parse(msg []byte) error {
 			if m.RecordSizeLimit, err = recordSizeLimit(x, t); err != nil {
 				return err
 			}
+		case ExtQUICTransportParameters:
+			m.TransportParameters = x.Body
 		}
 	}
 	return nil
@@ -99,6 +103,7 @@ func (m *EncryptedExtensions) Append(b []byte) ([]byte, error) {
 		w.u16(m.RecordSizeLimit)
 		w.done(at, ExtRecordSizeLimit)
 	}
+	w.transportParameters(m.TransportParameters)
 	w.verbatim(m.Extensions)
 	w.close(all, 2, "the extensions block")
 	return w.end(b, start, TypeEncryptedExtensions)

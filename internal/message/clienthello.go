@@ -36,6 +36,9 @@ type ClientHello struct {
 	EarlyData         bool
 	PostHandshakeAuth bool
 	RecordSizeLimit   uint16
+	// TransportParameters are QUIC's (RFC 9001, section 8.2), as they are: nil
+	// where there are none.
+	TransportParameters []byte
 }
 
 // PreSharedKeys is a client's pre_shared_key (RFC 8446, section 4.2.11).
@@ -148,6 +151,9 @@ func (m *ClientHello) extension(x *Extension) (err error) {
 	case ExtRecordSizeLimit:
 		m.RecordSizeLimit, err = recordSizeLimit(x, t)
 		return err
+	case ExtQUICTransportParameters:
+		m.TransportParameters = x.Body
+		return nil
 	default:
 		return nil
 	}
@@ -331,6 +337,7 @@ func (m *ClientHello) Append(b []byte) ([]byte, error) {
 		w.u16(m.RecordSizeLimit)
 		w.done(at, ExtRecordSizeLimit)
 	}
+	w.transportParameters(m.TransportParameters)
 	w.verbatim(m.Extensions)
 	if m.Order != nil {
 		m.Order.put(w.b[all:])
