@@ -118,6 +118,9 @@ type CertificateRequest struct {
 	Extensions           []Extension
 	Schemes, CertSchemes []suite.Scheme
 	Authorities          [][]byte
+	Filters              []OIDFilter
+	CertCompression      []Compression
+	OCSP, SCT            bool
 }
 
 // Parse reads msg, a whole message.
@@ -127,7 +130,7 @@ func (m *CertificateRequest) Parse(msg []byte) error {
 	if err != nil {
 		return err
 	}
-	*m = CertificateRequest{Raw: msg, Extensions: m.Extensions[:0], Schemes: m.Schemes[:0], CertSchemes: m.CertSchemes[:0], Authorities: m.Authorities[:0]}
+	*m = CertificateRequest{Raw: msg, Extensions: m.Extensions[:0], Schemes: m.Schemes[:0], CertSchemes: m.CertSchemes[:0], Authorities: m.Authorities[:0], Filters: m.Filters[:0], CertCompression: m.CertCompression[:0]}
 	m.Context = r.vec8()
 	block := r.vec16()
 	if !r.ok() {
@@ -145,6 +148,14 @@ func (m *CertificateRequest) Parse(msg []byte) error {
 			m.CertSchemes, err = schemes(m.CertSchemes, x, t)
 		case ExtCertificateAuthorities:
 			m.Authorities, err = authorities(m.Authorities, x, t)
+		case ExtOIDFilters:
+			m.Filters, err = oidFilters(m.Filters, x)
+		case ExtCompressCertificate:
+			m.CertCompression, err = compressions(m.CertCompression, x, t)
+		case ExtStatusRequest: // RFC 8446, section 4.4.2.1
+			m.OCSP, err = true, empty(x, t)
+		case ExtSCT:
+			m.SCT, err = true, empty(x, t)
 		}
 		if err != nil {
 			return err
@@ -166,6 +177,18 @@ func (m *CertificateRequest) Append(b []byte) ([]byte, error) {
 	}
 	if len(m.Authorities) > 0 {
 		w.authorities(m.Authorities)
+	}
+	if len(m.Filters) > 0 {
+		w.oidFilters(m.Filters)
+	}
+	if len(m.CertCompression) > 0 {
+		w.compressions(m.CertCompression)
+	}
+	if m.OCSP {
+		w.done(w.ext(ExtStatusRequest), ExtStatusRequest)
+	}
+	if m.SCT {
+		w.done(w.ext(ExtSCT), ExtSCT)
 	}
 	w.verbatim(m.Extensions)
 	w.close(all, 2, "the extensions block")

@@ -39,6 +39,10 @@ type ClientHello struct {
 	// TransportParameters are QUIC's (RFC 9001, section 8.2), as they are: nil
 	// where there are none.
 	TransportParameters []byte
+	// CertCompression are the algorithms in which a certificate may come; OCSP and
+	// SCT are whether a response and timestamps may stand beside it.
+	CertCompression []Compression
+	OCSP, SCT       bool
 }
 
 // PreSharedKeys is a client's pre_shared_key (RFC 8446, section 4.2.11).
@@ -67,7 +71,7 @@ func (m *ClientHello) Parse(msg []byte) error {
 	*m = ClientHello{
 		Raw: msg, CipherSuites: m.CipherSuites[:0], Extensions: m.Extensions[:0], Versions: m.Versions[:0],
 		Groups: m.Groups[:0], KeyShares: m.KeyShares[:0], Schemes: m.Schemes[:0], CertSchemes: m.CertSchemes[:0],
-		ALPN: m.ALPN[:0], Authorities: m.Authorities[:0],
+		ALPN: m.ALPN[:0], Authorities: m.Authorities[:0], CertCompression: m.CertCompression[:0],
 	}
 	m.LegacyVersion = r.u16()
 	copy(m.Random[:], r.take(32))
@@ -142,6 +146,15 @@ func (m *ClientHello) extension(x *Extension) (err error) {
 	case ExtPreSharedKey:
 		m.PSK, err = preSharedKeys(x)
 		return err
+	case ExtCompressCertificate:
+		m.CertCompression, err = compressions(m.CertCompression, x, t)
+		return err
+	case ExtStatusRequest:
+		m.OCSP, err = wantsOCSP(x)
+		return err
+	case ExtSCT:
+		m.SCT = true
+		return empty(x, t)
 	case ExtEarlyData:
 		m.EarlyData = true
 		return empty(x, t)
@@ -331,6 +344,15 @@ func (m *ClientHello) Append(b []byte) ([]byte, error) {
 	}
 	if m.EarlyData {
 		w.done(w.ext(ExtEarlyData), ExtEarlyData)
+	}
+	if m.OCSP {
+		w.wantOCSP()
+	}
+	if m.SCT {
+		w.done(w.ext(ExtSCT), ExtSCT)
+	}
+	if len(m.CertCompression) > 0 {
+		w.compressions(m.CertCompression)
 	}
 	if m.RecordSizeLimit != 0 {
 		at := w.ext(ExtRecordSizeLimit)

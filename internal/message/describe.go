@@ -142,7 +142,7 @@ func (d *describer) message(t Type) {
 	case TypeCertificate:
 		d.certificate()
 	case TypeCompressedCertificate:
-		d.number("algorithm", 2, func(v uint64) string { return compression(uint16(v)).String() })
+		d.number("algorithm", 2, func(v uint64) string { return Compression(v).String() })
 		d.number("uncompressed_length", 3, decimal)
 		d.vec("compressed_certificate_message", 3, sized)
 	case TypeCertificateVerify:
@@ -288,7 +288,7 @@ func tellExtension(x ExtensionType, t Type, retry bool, body []byte) (string, bo
 		return flag(body, "supported")
 	case ExtCompressCertificate:
 		v := r.vec8()
-		return list16[compression](v), r.ok() && even(v)
+		return list16[Compression](v), r.ok() && even(v)
 	case ExtRecordSizeLimit:
 		return counted(int(r.u16()), "byte"), r.ok()
 	case ExtSessionTicket:
@@ -321,6 +321,13 @@ func tellExtension(x ExtensionType, t Type, retry bool, body []byte) (string, bo
 			out = append(out, AuthorityName(list.vec16()))
 		}
 		return joined(out), r.ok() && !list.bad && len(out) > 0
+	case ExtOIDFilters:
+		list := reader{b: r.vec16()}
+		var out []string
+		for !list.empty() {
+			out = append(out, tellFilter(list.vec8(), list.vec16()))
+		}
+		return joined(out), r.ok() && !list.bad
 	case ExtKeyShare:
 		return tellShares(r, hello, retry)
 	case ExtTicketRequest:
@@ -351,6 +358,15 @@ func tellNames(r reader) (string, bool) {
 		out = append(out, strconv.QuoteToASCII(string(list.vec8())))
 	}
 	return joined(out), r.ok() && !list.bad && len(out) > 0
+}
+
+// tellFilter tells a filter by the extension's OID with dots.
+func tellFilter(oid, values []byte) string {
+	var id asn1.ObjectIdentifier
+	if rest, err := asn1.Unmarshal(oid, &id); err != nil || len(rest) > 0 {
+		return "an unreadable OID"
+	}
+	return id.String() + " (" + counted(len(values), "byte") + ")"
 }
 
 func tellShares(r reader, hello, retry bool) (string, bool) {
@@ -440,21 +456,6 @@ func version(v uint64) string {
 		return fmt.Sprintf("GREASE(%#04x)", v)
 	}
 	return fmt.Sprintf("%#04x", v)
-}
-
-// compression is a CertificateCompressionAlgorithm (RFC 8879, section 7.3).
-type compression uint16
-
-func (c compression) String() string {
-	switch c {
-	case 1:
-		return "zlib"
-	case 2:
-		return "brotli"
-	case 3:
-		return "zstd"
-	}
-	return fmt.Sprintf("%#04x", uint16(c))
 }
 
 // maxListed bounds how many entries of a list are told.

@@ -76,11 +76,14 @@ func FuzzServerHello(f *testing.F)         { fuzz(f, TypeServerHello) }
 func FuzzEncryptedExtensions(f *testing.F) { fuzz(f, TypeEncryptedExtensions) }
 func FuzzCertificateRequest(f *testing.F)  { fuzz(f, TypeCertificateRequest) }
 func FuzzCertificate(f *testing.F)         { fuzz(f, TypeCertificate) }
-func FuzzCertificateVerify(f *testing.F)   { fuzz(f, TypeCertificateVerify) }
-func FuzzFinished(f *testing.F)            { fuzz(f, TypeFinished) }
-func FuzzNewSessionTicket(f *testing.F)    { fuzz(f, TypeNewSessionTicket) }
-func FuzzKeyUpdate(f *testing.F)           { fuzz(f, TypeKeyUpdate) }
-func FuzzEndOfEarlyData(f *testing.F)      { fuzz(f, TypeEndOfEarlyData) }
+func FuzzCompressedCertificate(f *testing.F) {
+	fuzz(f, TypeCompressedCertificate)
+}
+func FuzzCertificateVerify(f *testing.F) { fuzz(f, TypeCertificateVerify) }
+func FuzzFinished(f *testing.F)          { fuzz(f, TypeFinished) }
+func FuzzNewSessionTicket(f *testing.F)  { fuzz(f, TypeNewSessionTicket) }
+func FuzzKeyUpdate(f *testing.F)         { fuzz(f, TypeKeyUpdate) }
+func FuzzEndOfEarlyData(f *testing.F)    { fuzz(f, TypeEndOfEarlyData) }
 
 // FuzzAnyMessage leaves the header to the fuzzer too.
 func FuzzAnyMessage(f *testing.F) {

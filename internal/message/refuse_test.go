@@ -160,6 +160,12 @@ func refused() []bad {
 		{"no PSK modes", hello(Extension{ExtPSKKeyExchangeModes, v8()}), decode, "psk_key_exchange_modes"},
 		{"early data with a body", hello(Extension{ExtEarlyData, []byte{0}}), decode, "early_data has a body"},
 		{"post-handshake authentication with a body", hello(Extension{ExtPostHandshakeAuth, []byte{0}}), decode, "has a body"},
+		{"no compression algorithm", hello(Extension{ExtCompressCertificate, v8()}), decode, "compress_certificate"},
+		{"odd compression algorithms", hello(Extension{ExtCompressCertificate, v8(0, 1, 0)}), decode, "compress_certificate"},
+		{"a compression algorithm twice", hello(Extension{ExtCompressCertificate, v8(0, 1, 0, 2, 0, 1)}), decode, "zlib twice"},
+		{"status_request cut off", hello(Extension{ExtStatusRequest, []byte{1, 0, 0}}), decode, "status_request"},
+		{"status_request with an empty responder", hello(Extension{ExtStatusRequest, []byte{1, 0, 2, 0, 0, 0, 0}}), decode, "status_request"},
+		{"wish for timestamps with a body", hello(Extension{ExtSCT, []byte{0}}), decode, "has a body"},
 		{"record size limit of 63", hello(Extension{ExtRecordSizeLimit, []byte{0, 63}}), illegal, "less than 64"},
 
 		{"server's session identifier of 33 bytes", wrap(TypeServerHello, join([]byte{3, 3}, fill(32, 0), v8(fill(33, 1)...), []byte{0x13, 1, 0})), decode, "session identifier"},
@@ -184,6 +190,12 @@ func refused() []bad {
 
 		{"request with odd schemes", withExtensions(TypeCertificateRequest, Extension{ExtSignatureAlgorithms, v16(4)}), decode, "signature_algorithms"},
 		{"request with odd certificate schemes", withExtensions(TypeCertificateRequest, Extension{ExtSignatureAlgorithmsCert, v16(4)}), decode, "signature_algorithms_cert"},
+		{"request with a status_request that says more", withExtensions(TypeCertificateRequest, Extension{ExtStatusRequest, []byte{1, 0, 0, 0, 0}}), decode, "has a body"},
+		{"request with a filter twice", withExtensions(TypeCertificateRequest, Extension{ExtOIDFilters, v16(join(v8(6, 1, 1), v16(), v8(6, 1, 1), v16(5))...)}), illegal, "twice"},
+		{"request with a filter for nothing", withExtensions(TypeCertificateRequest, Extension{ExtOIDFilters, v16(0, 0, 0)}), decode, "oid_filters"},
+		{"request with a cut filter", withExtensions(TypeCertificateRequest, Extension{ExtOIDFilters, v16(1, 6, 0, 9)}), decode, "oid_filters"},
+		{"compressed certificate of nothing", wrap(TypeCompressedCertificate, join([]byte{0, 1, 0, 0, 9}, v24())), decode, "does not parse"},
+		{"compressed certificate and more", wrap(TypeCompressedCertificate, join([]byte{0, 1, 0, 0, 9}, v24(1), []byte{0})), decode, "does not parse"},
 		{"request with no authority", withExtensions(TypeCertificateRequest, Extension{ExtCertificateAuthorities, v16()}), decode, "certificate_authorities"},
 		{"request with an extension twice", withExtensions(TypeCertificateRequest, Extension{0x1234, nil}, Extension{0x1234, nil}), illegal, "twice"},
 
@@ -229,7 +241,7 @@ func TestWhatIsAtItsLimitIsTaken(t *testing.T) {
 		"server name": hello(Extension{ExtServerName, v16(join([]byte{0}, v16(fill(255, 'a')...))...)}),
 		"size limit":  hello(Extension{ExtRecordSizeLimit, []byte{0, 64}}),
 		"chain":       wrap(TypeCertificate, join(v8(), v24(times(MaxChain, join(v24(1), v16()))...))),
-		"unread CH extensions with any body": hello(Extension{ExtStatusRequest, []byte{1}}, Extension{ExtEncryptedClientHello, nil},
+		"unread CH extensions with any body": hello(Extension{ExtStatusRequest, []byte{2}}, Extension{ExtEncryptedClientHello, nil},
 			Extension{ExtRenegotiationInfo, []byte{7, 7}}),
 	} {
 		if err := blank(Type(msg[0])).Parse(msg); err != nil {

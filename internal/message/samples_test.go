@@ -30,6 +30,8 @@ func blank(t Type) handshakeMessage {
 		return &EncryptedExtensions{}
 	case TypeCertificate:
 		return &Certificate{}
+	case TypeCompressedCertificate:
+		return &CompressedCertificate{}
 	case TypeCertificateRequest:
 		return &CertificateRequest{}
 	case TypeCertificateVerify:
@@ -44,7 +46,7 @@ func blank(t Type) handshakeMessage {
 
 var parsedTypes = []Type{
 	TypeClientHello, TypeServerHello, TypeNewSessionTicket, TypeEndOfEarlyData, TypeEncryptedExtensions, TypeCertificate,
-	TypeCertificateRequest, TypeCertificateVerify, TypeFinished, TypeKeyUpdate,
+	TypeCertificateRequest, TypeCertificateVerify, TypeFinished, TypeKeyUpdate, TypeCompressedCertificate,
 }
 
 // sample is a message that is as full as its type allows.
@@ -90,12 +92,14 @@ func samples() []sample {
 		}},
 		{"CertificateRequest", &CertificateRequest{
 			Context: []byte{1, 2, 3}, Schemes: []suite.Scheme{suite.Ed25519, suite.ECDSAWithP256AndSHA256}, CertSchemes: []suite.Scheme{suite.PKCS1WithSHA256},
-			Authorities: [][]byte{{0x30, 0}, {0x30, 1, 0}}, Extensions: []Extension{{ExtOIDFilters, []byte{0, 0}}, {ExtStatusRequest, nil}, grease},
+			Authorities: [][]byte{{0x30, 0}, {0x30, 1, 0}}, Extensions: []Extension{grease},
+			Filters: []OIDFilter{{[]byte{6, 3, 85, 29, 15}, []byte{3, 2, 7, 128}}, {[]byte{6, 1, 1}, nil}}, CertCompression: []Compression{Zstd}, OCSP: true, SCT: true,
 		}},
 		{"empty Certificate", &Certificate{Context: []byte{9}}},
 		{"Certificate", &Certificate{Entries: []CertificateEntry{
 			{Data: fill(300, 1), Extensions: []Extension{{ExtStatusRequest, []byte{1, 0, 0, 1, 9}}, {ExtSCT, []byte{0, 0}}}}, {Data: fill(1, 2)},
 		}}},
+		{"CompressedCertificate", &CompressedCertificate{Algorithm: Zlib, Length: 70000, Compressed: fill(50, 4)}},
 		{"CertificateVerify", &CertificateVerify{Scheme: suite.RSAPSSWithSHA512, Signature: fill(256, 5)}},
 		{"Finished", &Finished{VerifyData: fill(32, 6)}},
 		{"NewSessionTicket", &NewSessionTicket{Lifetime: 7200, AgeAdd: 0xdeadbeef, Nonce: []byte{0}, Ticket: fill(200, 3), MaxEarlyData: 1 << 14, Extensions: []Extension{grease}}},
@@ -117,7 +121,8 @@ func fullClientHello() *ClientHello {
 			Identities: []PSKIdentity{{fill(100, 5), 7}, {fill(1, 6), 0}}, Binders: [][]byte{fill(32, 7), fill(48, 8)}, BindersLen: 2 + 33 + 49,
 		},
 		EarlyData: true, PostHandshakeAuth: true, RecordSizeLimit: 16385, TransportParameters: []byte{},
-		Extensions: []Extension{{0x1a1a, nil}, {ExtPadding, fill(20, 0)}, {ExtCompressCertificate, []byte{2, 0, 2}}},
+		Extensions:      []Extension{{0x1a1a, nil}, {ExtPadding, fill(20, 0)}},
+		CertCompression: []Compression{Brotli, Zlib, 0xff01}, OCSP: true, SCT: true,
 	}
 }
 
@@ -129,13 +134,16 @@ func written(t Type) []ExtensionType {
 		return []ExtensionType{
 			ExtServerName, ExtSupportedVersions, ExtSupportedGroups, ExtSignatureAlgorithms, ExtSignatureAlgorithmsCert, ExtKeyShare, ExtALPN,
 			ExtCookie, ExtCertificateAuthorities, ExtPSKKeyExchangeModes, ExtPostHandshakeAuth, ExtEarlyData, ExtRecordSizeLimit, ExtQUICTransportParameters, ExtPreSharedKey,
+			ExtCompressCertificate, ExtStatusRequest, ExtSCT,
 		}
 	case TypeServerHello:
 		return []ExtensionType{ExtSupportedVersions, ExtKeyShare, ExtCookie, ExtPreSharedKey}
 	case TypeEncryptedExtensions:
 		return []ExtensionType{ExtServerName, ExtSupportedGroups, ExtALPN, ExtEarlyData, ExtRecordSizeLimit, ExtQUICTransportParameters}
 	case TypeCertificateRequest:
-		return []ExtensionType{ExtSignatureAlgorithms, ExtSignatureAlgorithmsCert, ExtCertificateAuthorities}
+		return []ExtensionType{
+			ExtSignatureAlgorithms, ExtSignatureAlgorithmsCert, ExtCertificateAuthorities, ExtOIDFilters, ExtCompressCertificate, ExtStatusRequest, ExtSCT,
+		}
 	case TypeNewSessionTicket:
 		return []ExtensionType{ExtEarlyData}
 	}
