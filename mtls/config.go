@@ -63,7 +63,9 @@ type ClientConfig struct {
 // Common is what both roles may set. The zero value is right for nearly all.
 type Common struct {
 	// Suites, Groups and Schemes, by preference; nil is all that we have, ordered
-	// by what the processor accelerates.
+	// by what the processor accelerates. Schemes are those that the peer may sign
+	// with, and we sign with before others; what we can sign with at all is our
+	// certificate's to say.
 	Suites  []Suite
 	Groups  []Group
 	Schemes []Scheme

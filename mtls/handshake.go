@@ -2,6 +2,7 @@ package mtls
 
 import (
 	"context"
+	"crypto/x509"
 	"io"
 	"net"
 	"sync"
@@ -180,6 +181,10 @@ func (c *Conn) judge(ctx context.Context, claim *Claim) (*Verdict, error) {
 	if err != nil {
 		// A verifier that does not look may admit what says nothing clear.
 		return refusedPath(pki.Refused(err), nil), nil
+	}
+	if usage := chain[0].X509.KeyUsage; usage != 0 && usage&x509.KeyUsageDigitalSignature == 0 {
+		// Nor may one that does not look let such a key sign (RFC 8446, section 4.4.2.2).
+		return verdictOf(code.WrongKeyUsage, chain), nil
 	}
 	if verdict.Peer.Leaf == nil {
 		named := *verdict

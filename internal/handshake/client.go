@@ -311,7 +311,7 @@ func (c *Client) checkServerHello(m *message.ServerHello) error {
 		return c.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the server did not echo our session identifier")
 	}
 	if m.Compression != 0 {
-		return c.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the server chose a compression method: there is none in TLS 1.3")
+		return c.misbehaved(alert.DecodeError, code.IllegalParameter, "the server chose a compression method: there is none in TLS 1.3")
 	}
 	if !has(c.cfg.Suites, m.CipherSuite) {
 		return c.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the server chose the cipher suite %s, which was not offered", m.CipherSuite)

@@ -332,15 +332,15 @@ func has[T comparable](list []T, v T) bool {
 	return false
 }
 
-// chooseScheme is the first scheme of the credential that both ends take in a
-// CertificateVerify.
+// chooseScheme is the first scheme of the credential that the peer takes in a
+// CertificateVerify; one that we take ourselves goes before others.
 func (c *core) chooseScheme(cred *Credential, theirs []suite.Scheme) (suite.Scheme, bool) {
 	for _, s := range cred.Schemes {
 		if has(theirs, s) && has(c.cfg.Schemes, s) {
 			return s, true
 		}
 	}
-	return 0, false
+	return pick(cred.Schemes, theirs)
 }
 
 func versionName(v uint16) string {

@@ -114,7 +114,7 @@ func serverLies() []lie {
 			m.SessionID[31] ^= 1
 		}), alert: illegal, says: "session identifier"},
 		{name: "no session identifier", at: "ServerHello", do: hello(func(_ *actor, m *message.ServerHello) { m.SessionID = nil }), alert: illegal, says: "session identifier"},
-		{name: "compression", at: "ServerHello", do: hello(func(_ *actor, m *message.ServerHello) { m.Compression = 1 }), alert: illegal, says: "compression"},
+		{name: "compression", at: "ServerHello", do: hello(func(_ *actor, m *message.ServerHello) { m.Compression = 1 }), alert: alert.DecodeError, says: "compression"},
 		// What was not offered.
 		{name: "a suite that was not offered", at: "ServerHello", do: hello(func(_ *actor, m *message.ServerHello) { m.CipherSuite = suite.AES256GCMSHA384 }), alert: illegal, says: "TLS_AES_256_GCM_SHA384, which was not offered"},
 		{name: "a suite that does not exist", at: "ServerHello", do: hello(func(_ *actor, m *message.ServerHello) { m.CipherSuite = 0x0a0a }), alert: illegal, says: "GREASE(0x0a0a), which was not offered"},
@@ -161,7 +161,7 @@ func serverLies() []lie {
 		}), alert: illegal, says: "session identifier"},
 		{name: "a retry in TLS 1.2", set: twoGroups, at: "ServerHello", do: retry(func(m *message.ServerHello) { m.RetryGroup, m.Version = suite.P256, 0x0303 }), alert: illegal, says: "TLS 1.2, which was not offered"},
 		{name: "a retry without a version", set: twoGroups, at: "ServerHello", do: retry(func(m *message.ServerHello) { m.RetryGroup, m.Version = suite.P256, 0 }), alert: alert.ProtocolVersion},
-		{name: "a retry with compression", set: twoGroups, at: "ServerHello", do: retry(func(m *message.ServerHello) { m.RetryGroup, m.Compression = suite.P256, 1 }), alert: illegal, says: "compression"},
+		{name: "a retry with compression", set: twoGroups, at: "ServerHello", do: retry(func(m *message.ServerHello) { m.RetryGroup, m.Compression = suite.P256, 1 }), alert: alert.DecodeError, says: "compression"},
 		{name: "a retry with an extension that was not offered", set: twoGroups, at: "ServerHello", do: retry(func(m *message.ServerHello) {
 			m.RetryGroup, m.Extensions = suite.P256, []message.Extension{{Type: 0x1234}}
 		}), alert: unsupported, says: "not offered"},

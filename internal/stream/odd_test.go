@@ -98,6 +98,7 @@ func oddities() []odd {
 		{name: "data before there are keys", to: "server", before: hello, put: clearly(1, data, 1), alert: unexpected, code: code.BadRecord},
 		{name: "an empty clear handshake record", to: "server", before: hello, put: clearly(1, hs), alert: unexpected, code: code.BadRecord},
 		{name: "an alert of one byte", to: "server", before: hello, put: clearly(1, alrt, 2), alert: alert.DecodeError, code: code.BadAlert},
+		{name: "an alert of a level that does not exist", to: "server", put: times(1, alrt, 0x42, 10), alert: alert.IllegalParameter, code: code.BadAlert},
 		{name: "two alerts in one record", to: "server", put: times(1, alrt, 1, 0, 1, 0), alert: alert.DecodeError, code: code.BadAlert},
 		// Pitfall: no handshake message and no data in the clear once keys exist
 		// (pion CVE-2019-20786).
@@ -172,6 +173,7 @@ func oddities() []odd {
 		// Pitfall: handshake messages are no progress after the handshake, nor are
 		// empty records: count them in a row (Go CVE-2026-56862).
 		{name: "empty records, as many as are taken", to: "server", put: times(maxRow, data)},
+		{name: "empty records beside KeyUpdates, as many of each as are taken", to: "server", put: both(rekeys(maxRow, true), times(maxRow, data))},
 		{name: "a flood of empty records", to: "server", put: times(maxRow+1, data), alert: unexpected, code: code.Flood},
 		{name: "a flood of empty records to a client", to: "client", put: times(1000, data), alert: unexpected, code: code.Flood},
 		{name: "KeyUpdates, as many as are taken", to: "server", put: rekeys(maxRow, true)},
@@ -180,7 +182,7 @@ func oddities() []odd {
 		{name: "a flood of tickets", to: "client", put: times(maxRow+1, hs, ticket...), alert: unexpected, code: code.Flood},
 		{name: "a flood of tickets in one record", to: "client", put: times(1, hs, bytes.Repeat(ticket, maxRow+1)...), alert: unexpected, code: code.Flood},
 		{name: "a flood of all of them", to: "client", put: func(h *byHand) {
-			for range maxRow/3 + 1 {
+			for range maxRow/2 + 1 {
 				h.put(h.sealed(data))
 				h.rekey(true)
 				h.put(h.sealed(hs, ticket...))
@@ -450,5 +452,32 @@ func TestAClientIsSilentWhileTheServersFlightComes(t *testing.T) {
 	b := d.take()
 	if !bytes.HasPrefix(b, clearRecord(record.ChangeCipherSpec, 1)) {
 		t.Errorf("the flight does not begin with the compatibility record: %x", b[:min(6, len(b))])
+	}
+}
+
+// A client that refuses the server's flight has not sent its compatibility record
+// yet: whoever waits for one (RFC 8446, appendix D.4) gets it before the alert.
+func TestAClientsAlertComesInDisguise(t *testing.T) {
+	d := newClient(t, mutual())
+	h := newHandServer(t, mutual(), nil)
+	h.hear(d.take())
+	flight := h.out
+	flight[len(flight)-1] ^= 1
+	d.feed(flight)
+	failedWith(t, d, alert.BadRecordMAC)
+	b := d.take()
+	if rest, ok := bytes.CutPrefix(b, clearRecord(record.ChangeCipherSpec, 1)); !ok || len(rest) != record.Overhead+2 {
+		t.Errorf("not the compatibility record and an alert: %x", b)
+	}
+}
+
+// A hello that is answered with a HelloRetryRequest changes no keys; all the same
+// its flight is over, and what comes behind it can be no answer.
+func TestNothingComesBehindAHelloThatIsAskedForAnew(t *testing.T) {
+	for _, more := range [][]byte{{1}, {1, 0, 0, 0}} {
+		d := newServer(t, retrying())
+		hello := newClient(t, retrying()).take()[record.HeaderLen:]
+		d.feed(clearRecord(record.Handshake, append(bytes.Clone(hello), more...)...))
+		failedWith(t, d, alert.UnexpectedMessage)
 	}
 }

@@ -149,9 +149,9 @@ func (s *Stream) record(rec []byte) ([]byte, error) {
 		case len(s.in.partial) > 0:
 			return nil, s.misbehaved(alert.UnexpectedMessage, code.UnexpectedMessage, "application data came inside a handshake message")
 		case len(p) == 0:
-			return nil, s.idle("empty records")
+			return nil, s.idle(&s.in.empty, "empty records")
 		}
-		s.in.row = 0
+		s.in.row, s.in.empty = 0, 0
 		return p, nil
 	}
 	return nil, s.misbehaved(alert.UnexpectedMessage, code.BadRecord, "a record of type %d came under protection", uint8(t))
@@ -167,14 +167,15 @@ func (s *Stream) skip(n int) error {
 	return nil
 }
 
-// idle counts what is no progress.
-func (s *Stream) idle(what string) error {
-	s.in.row++
+// idle counts what is no progress. Messages and empty records have a counter
+// each: a legal row of one must not depend on how many of the other came.
+func (s *Stream) idle(count *int, what string) error {
+	*count++
 	most := maxRow
 	if s.machine != nil {
 		most = maxEmpty
 	}
-	if s.in.row > most {
+	if *count > most {
 		return s.misbehaved(alert.UnexpectedMessage, code.Flood, "more than %d %s came in a row", most, what)
 	}
 	return nil
@@ -194,7 +195,7 @@ func (s *Stream) changeCipherSpec(p []byte) error {
 	case len(s.in.partial) > 0:
 		return s.misbehaved(alert.UnexpectedMessage, code.UnexpectedMessage, "change_cipher_spec came inside a handshake message")
 	}
-	return s.idle("change_cipher_spec records")
+	return s.idle(&s.in.empty, "change_cipher_spec records")
 }
 
 // clearAlertAllowed says whether an alert without protection may still come: a
@@ -210,6 +211,8 @@ func (s *Stream) alert(p []byte, clear bool) error {
 	}
 	a := alert.Alert(p[1])
 	switch {
+	case p[0] != 1 && p[0] != 2: // any other level does not exist; which of the two it is does not matter
+		return s.misbehaved(alert.IllegalParameter, code.BadAlert, "an alert of the unknown level %d came", p[0])
 	case a == alert.UserCanceled:
 		// It announces a close_notify, and means nothing by itself (RFC 9846,
 		// section 6.1).
@@ -244,7 +247,7 @@ func (s *Stream) handshake(p []byte) error {
 		}
 		if s.in.changed && len(p) > 0 {
 			return s.misbehaved(alert.UnexpectedMessage, code.UnexpectedMessage,
-				"after %s the keys change, and more followed under the old ones", message.Type(msg[0]))
+				"after %s the keys change or the flight ends, and more followed", message.Type(msg[0]))
 		}
 	}
 	return nil
@@ -299,13 +302,13 @@ func (s *Stream) length(b []byte) (int, error) {
 func (s *Stream) message(msg []byte) error {
 	if s.machine != nil {
 		s.in.begun = true
-		s.in.row = 0
+		s.in.empty = 0
 		if err := s.machine.Message(s.in.level, msg); err != nil {
 			return err
 		}
 		return s.pump()
 	}
-	if err := s.idle("handshake messages"); err != nil {
+	if err := s.idle(&s.in.row, "handshake messages"); err != nil {
 		return err
 	}
 	effect, err := s.standing.Message(msg)

@@ -67,7 +67,8 @@ type in struct {
 	first    bool   // a first record came
 	skipping bool
 	skipped  int
-	row      int
+	row      int // messages after the handshake that were no progress
+	empty    int // records that were none
 	warnings int
 	admitted bool
 	err      error
@@ -213,7 +214,7 @@ func (s *Stream) pump() error {
 			s.standing = s.result.Standing
 			s.machine.Discard()
 			s.machine = nil
-			s.in.row, s.in.skipping = 0, false
+			s.in.row, s.in.empty, s.in.skipping = 0, 0, false
 		default:
 			s.output(e)
 		}
@@ -251,6 +252,12 @@ func (s *Stream) writeKeys(e handshake.Event) error {
 func (s *Stream) output(e handshake.Event) {
 	switch e.Kind {
 	case handshake.Send:
+		if e.Level == handshake.Initial {
+			// It answers a flight that is over, in the clear: a HelloRetryRequest does,
+			// and the hello that follows it. Nothing may come behind such a flight
+			// before it has its answer.
+			s.in.changed = true
+		}
 		if s.out.plain == nil {
 			s.out.plain = e.Bytes[:len(e.Bytes):len(e.Bytes)]
 			return

@@ -69,7 +69,10 @@ func (s *settings) load() error {
 func (c *connection) Certificate(_ context.Context, ask *mtls.Ask) (*mtls.Certificate, error) {
 	c.late()
 	if c.failCert {
-		return nil, errors.New("the runner wants no certificate to be found")
+		return nil, errors.New("the runner wants the identity to fail")
+	}
+	if c.failEarly {
+		return nil, nil
 	}
 	if want := c.expect.advertisedALPN; want != "" && c.server && !slices.Equal(ask.ALPN, protocols(want)) {
 		return nil, errors.New("the client offers other protocols than expected")
@@ -83,13 +86,12 @@ func (c *connection) Certificate(_ context.Context, ask *mtls.Ask) (*mtls.Certif
 			return one.certificate, nil
 		}
 	}
-	if c.server || len(c.own) > 1 {
-		return nil, errNoCredential
+	// Whoever has one certificate shows it, as a Certificate that is an Identity does.
+	if len(c.own) == 1 {
+		return c.own[0].certificate, nil
 	}
 	return nil, nil
 }
-
-var errNoCredential = errors.New("none of the credentials fits")
 
 func (c *credential) fits(ask *mtls.Ask) bool {
 	return slices.ContainsFunc(c.certificate.Schemes(), func(s mtls.Scheme) bool { return slices.Contains(ask.Schemes, s) }) &&

@@ -46,8 +46,9 @@ func init() {
 		toggle("expect-ticket-renewal", func(s *settings) *bool { return &s.expect.ticketRenewal }),
 		numbers("expect-peer-verify-pref", func(s *settings) *[]mtls.Scheme { return &s.expect.verifyPrefs }),
 		number("expect-selected-credential", func(s *settings) *int { return &s.expect.selected }),
-		ignored("expect-verify-result"), // a connection stands where its peer was admitted, and only there
-		ignored("expect-extended-master-secret"),
+		ignored("expect-verify-result"),          // a connection stands where its peer was admitted, and only there
+		ignored("expect-extended-master-secret"), // so it is in TLS 1.3
+		ignored("expect-secure-renegotiation"),   // there is none, which is secure
 		doesWith("expect-total-renegotiations", func(_ *settings, v string) error {
 			if v != "0" {
 				return unimplemented("there is no renegotiation")

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"strconv"
+	"time"
 
 	"github.com/mutual-tls/mutual/mtls"
 )
@@ -23,6 +26,7 @@ type settings struct {
 	verifyFail   bool
 	verifyCustom bool
 	failCert     bool
+	failEarly    bool
 	hostName     string
 	noTicket     bool
 
@@ -95,6 +99,7 @@ func init() {
 		toggle("require-any-client-certificate", func(s *settings) *bool { return &s.requirePeer }),
 		toggle("verify-fail", func(s *settings) *bool { return &s.verifyFail }),
 		toggle("fail-cert-callback", func(s *settings) *bool { return &s.failCert }),
+		toggle("fail-early-callback", func(s *settings) *bool { return &s.failEarly }),
 		toggle("use-custom-verify-callback", func(s *settings) *bool { return &s.verifyCustom }),
 		ignored("reverify-on-resume"),                                        // always so
 		ignored("use-early-callback"),                                        // an Identity is asked, and there is no other way
@@ -134,6 +139,11 @@ func init() {
 			})
 		}),
 		toggle("no-ticket", func(s *settings) *bool { return &s.noTicket }),
+		ignored("use-ticket-callback"), // keys are always ours to give
+		ignored("renew-ticket"),        // each ticket is a new one
+		does("use-ticket-aead-callback", func(s *settings) { s.change(stored(mtls.NewSessionMemory(4))) }),
+		does("skip-ticket", func(s *settings) { s.change(stored(noStore{})) }),
+		ignored("no-legacy-server-connect"), // no server is spoken to that would need it
 
 		// What to do afterwards.
 		number("export-keying-material", func(s *settings) *int { return &s.after.exportLength }),
@@ -181,6 +191,24 @@ func numberChange[T ~uint16](name string, f func(c *config, v T)) flag {
 		return err
 	})
 }
+
+// stored has a server keep its sessions in a store.
+func stored(store mtls.SessionStore) func(*config) {
+	return func(c *config) {
+		if c.server != nil {
+			c.server.Resumption = &mtls.ServerResumption{Store: store}
+		}
+	}
+}
+
+// noStore keeps nothing.
+type noStore struct{}
+
+func (noStore) Put(context.Context, [32]byte, []byte, time.Time) error {
+	return errors.New("the runner wants no tickets")
+}
+
+func (noStore) Take(context.Context, [32]byte) ([]byte, error) { return nil, nil }
 
 // protocols takes apart what would stand in the extension: each with its length
 // before it.
