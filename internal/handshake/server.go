@@ -250,40 +250,6 @@ func (s *Server) noSchemes() error {
 	return s.misbehaved(alert.MissingExtension, code.MissingExtension, "the client sent no signature_algorithms")
 }
 
-// checkRetried holds a second ClientHello against the first (RFC 8446, section
-// 4.1.2): what we chose by must not have changed.
-func (s *Server) checkRetried() error {
-	if s.first == nil {
-		return nil
-	}
-	var old message.ClientHello
-	if err := old.Parse(s.first); err != nil {
-		return s.misuse(code.Internal, err)
-	}
-	h := &s.hello
-	same := old.LegacyVersion == h.LegacyVersion && old.Random == h.Random && bytes.Equal(old.SessionID, h.SessionID) &&
-		slices.Equal(old.CipherSuites, h.CipherSuites) && bytes.Equal(old.Compression, h.Compression) &&
-		old.ServerName == h.ServerName && slices.Equal(old.Versions, h.Versions) && slices.Equal(old.Groups, h.Groups) &&
-		slices.Equal(old.Schemes, h.Schemes) && slices.Equal(old.CertSchemes, h.CertSchemes) && slices.Equal(old.ALPN, h.ALPN) &&
-		slices.EqualFunc(old.Authorities, h.Authorities, bytes.Equal) && bytes.Equal(old.TransportParameters, h.TransportParameters)
-	if !same {
-		return s.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the client changed its hello after a HelloRetryRequest in more than what was asked")
-	}
-	if h.EarlyData {
-		return s.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the client offers early data after a HelloRetryRequest")
-	}
-	if !s.checkOffers(&old) {
-		return s.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the client offers a session after a HelloRetryRequest that it did not offer before")
-	}
-	if h.Cookie != nil {
-		return s.misbehaved(alert.UnsupportedExtension, code.UnsupportedExtension, "the client sent a cookie, and we gave it none")
-	}
-	if len(h.KeyShares) != 1 || h.KeyShares[0].Group != s.retryWith {
-		return s.misbehaved(alert.IllegalParameter, code.IllegalParameter, "after a HelloRetryRequest exactly one key share in %s was expected", s.retryWith)
-	}
-	return nil
-}
-
 // chooseSuite takes our first suite that the client has too; but where its first
 // is ChaCha20-Poly1305, it says that its processor has no AES, and we have both.
 func (s *Server) chooseSuite(theirs []suite.ID) (*suite.Suite, bool) {
@@ -344,8 +310,13 @@ func (s *Server) compatibility() {
 // takeClientHello answers the ClientHello, which is in the transcript.
 func (s *Server) takeClientHello() (serverState, error) {
 	h, share := &s.hello, s.share
-	if len(h.Schemes) == 0 && !s.result.Resumed {
-		return nil, s.noSchemes()
+	if !s.result.Resumed {
+		if len(h.Schemes) == 0 {
+			return nil, s.noSchemes()
+		}
+		if _, ok := pick(s.cfg.Schemes, h.Schemes); !ok {
+			return nil, s.incompatible(alert.HandshakeFailure, code.NoCommonScheme, "the client verifies no signature that we can make")
+		}
 	}
 	if s.cfg.QUIC || len(s.cfg.ALPN) > 0 && len(h.ALPN) > 0 {
 		p, ok := pick(s.cfg.ALPN, h.ALPN)

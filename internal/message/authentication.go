@@ -55,7 +55,7 @@ func (m *EncryptedExtensions) Parse(msg []byte) error {
 		case ExtSupportedGroups:
 			r := reader{b: x.Body}
 			var ok bool
-			if m.Groups, ok = u16s(m.Groups, r.vec16(), maxGroups); !ok || !r.ok() {
+			if m.Groups, ok = u16s(m.Groups, r.vec16(), maxList); !ok || !r.ok() {
 				return decodeError(t, "%s does not parse", x.Type)
 			}
 		case ExtEarlyData:

@@ -80,7 +80,7 @@ func (m *ClientHello) Parse(msg []byte) error {
 		return decodeError(t, "its session identifier has %d bytes; at most 32 are allowed", len(m.SessionID))
 	}
 	var ok bool
-	if m.CipherSuites, ok = u16s(m.CipherSuites, r.vec16(), maxSuites); !ok {
+	if m.CipherSuites, ok = u16s(m.CipherSuites, r.vec16(), maxList); !ok {
 		return decodeError(t, "its list of cipher suites does not parse")
 	}
 	if m.Compression = r.vec8(); len(m.Compression) == 0 {
@@ -122,7 +122,7 @@ func (m *ClientHello) extension(x *Extension) (err error) {
 	case ExtSupportedVersions:
 		m.Versions, ok = u16s(m.Versions, r.vec8(), 127)
 	case ExtSupportedGroups:
-		m.Groups, ok = u16s(m.Groups, r.vec16(), maxGroups)
+		m.Groups, ok = u16s(m.Groups, r.vec16(), maxList)
 	case ExtSignatureAlgorithms:
 		m.Schemes, err = schemes(m.Schemes, x, t)
 		return err

@@ -129,15 +129,14 @@ type KeyShare struct {
 func extensions(dst []Extension, block []byte, t Type, in where) ([]Extension, error) {
 	dst = dst[:0]
 	r := reader{b: block}
+	var seen seen
 	for !r.empty() {
 		x := Extension{Type: ExtensionType(r.u16()), Body: r.vec16()}
 		if r.bad {
 			return dst, decodeError(t, "its extensions do not add up")
 		}
-		for i := range dst {
-			if dst[i].Type == x.Type {
-				return dst, illegal(t, "the extension %s is there twice", x.Type)
-			}
+		if seen.again(dst, x.Type) {
+			return dst, illegal(t, "the extension %s is there twice", x.Type)
 		}
 		if len(dst) == maxExtensions {
 			return dst, decodeError(t, "it has more than %d extensions", maxExtensions)
@@ -150,10 +149,42 @@ func extensions(dst []Extension, block []byte, t Type, in where) ([]Extension, e
 	return dst, nil
 }
 
+// seen finds what is there twice, in time that does not grow with the square of
+// what a peer sends: a few are compared with each other, many are marked.
+type seen struct{ marks *[1 << 16 / 64]uint64 }
+
+// again says whether t is among those before it.
+func (s *seen) again(before []Extension, t ExtensionType) bool {
+	const few = 48
+	if len(before) < few {
+		for i := range before {
+			if before[i].Type == t {
+				return true
+			}
+		}
+		return false
+	}
+	if s.marks == nil {
+		s.marks = new([1 << 16 / 64]uint64)
+		for i := range before {
+			s.mark(before[i].Type)
+		}
+	}
+	return s.mark(t)
+}
+
+// mark marks t, and says whether it was.
+func (s *seen) mark(t ExtensionType) bool {
+	word, bit := &s.marks[t/64], uint64(1)<<(t%64)
+	was := *word&bit != 0
+	*word |= bit
+	return was
+}
+
 // schemes reads signature_algorithms and signature_algorithms_cert.
 func schemes(dst []suite.Scheme, x *Extension, t Type) ([]suite.Scheme, error) {
 	r := reader{b: x.Body}
-	list, ok := u16s(dst, r.vec16(), maxSchemes)
+	list, ok := u16s(dst, r.vec16(), maxList)
 	if !ok || !r.ok() {
 		return dst, decodeError(t, "%s does not parse", x.Type)
 	}

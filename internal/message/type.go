@@ -72,16 +72,15 @@ const (
 	// to four; each costs us a parse and a place in the search for a path.
 	MaxChain = 16
 	// maxExtensions is the most extensions in one message. Browsers send about
-	// twenty, GREASE included; each is compared with those before it.
-	maxExtensions = 64
-	// maxKeyShares is the most key shares in one ClientHello; real ones hold one
-	// to four.
-	maxKeyShares = 16
-	// maxSuites, maxGroups and maxSchemes bound lists that are searched. The
-	// registries hold about 370, 60 and 40.
-	maxSuites  = 1024
-	maxGroups  = 256
-	maxSchemes = 256
+	// twenty, GREASE included; tlsfuzzer sends 4,096 and wants an answer. Each
+	// that is kept costs us eight times what it costs its sender.
+	maxExtensions = 8192
+	// maxKeyShares is the most key shares in one ClientHello. Real ones hold one
+	// to four; each is compared with those before it.
+	maxKeyShares = 512
+	// maxList is the most numbers in a list of suites, groups or schemes: as many
+	// as fit. They are searched from front to back for the few that we have.
+	maxList = 1<<15 - 1
 	// maxProtocols bounds the names in ALPN.
 	maxProtocols = 64
 	// MaxAuthorities bounds certificate_authorities. Servers that trust the Web's

@@ -145,6 +145,8 @@ func (c *Crypto) next() ([]byte, error) {
 	case most == 0:
 		return nil, failure(alert.UnexpectedMessage, code.UnexpectedMessage, c.expecting(),
 			fmt.Sprintf("%s was expected, a message of the unknown type %d came", c.expecting(), uint8(t)))
+	case n > most && t == message.TypeFinished: // whose length can only be one
+		return nil, failure(alert.DecodeError, code.BadMessage, c.expecting(), fmt.Sprintf("%s of %d bytes is announced; it is as long as the hash", t, n))
 	case n > most:
 		return nil, failure(alert.IllegalParameter, code.MessageTooLarge, c.expecting(),
 			fmt.Sprintf("%s of %d bytes is announced; at most %d are taken", t, n, most))

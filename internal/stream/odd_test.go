@@ -91,7 +91,7 @@ func oddities() []odd {
 		{name: "a protected record of 2^14+257", to: "server", put: raw(23, 3, 3, 0x41, 1), alert: alert.RecordOverflow, code: code.RecordOverflow},
 		{name: "a ClientHello of 16 MiB", to: "server", before: hello, put: clearly(1, hs, 1, 0xff, 0xff, 0xff), alert: alert.IllegalParameter, code: code.MessageTooLarge},
 		{name: "a Certificate of 16 MiB", to: "server", before: cert, put: times(1, hs, 11, 0xff, 0xff, 0xff), alert: alert.IllegalParameter, code: code.MessageTooLarge},
-		{name: "a Finished of 16 MiB, its header in pieces", to: "client", before: fin, put: both(times(1, hs, 20), times(1, hs, 0xff, 0xff, 0xff)), alert: alert.IllegalParameter, code: code.MessageTooLarge},
+		{name: "a Finished of 16 MiB, its header in pieces", to: "client", before: fin, put: both(times(1, hs, 20), times(1, hs, 0xff, 0xff, 0xff)), alert: alert.DecodeError, code: code.BadMessage},
 		{name: "a message of an unknown type", to: "server", before: hello, put: clearly(1, hs, 99, 0, 0, 0), alert: unexpected, code: code.UnexpectedMessage},
 
 		// What has no place in the clear.

@@ -292,6 +292,9 @@ func (s *Stream) length(b []byte) (int, error) {
 	if most == 0 {
 		return 0, s.misbehaved(alert.UnexpectedMessage, code.UnexpectedMessage, "%s was expected, a message of the unknown type %d came", s.Expecting(), uint8(t))
 	}
+	if n > most && t == message.TypeFinished { // whose length can only be one
+		return 0, s.misbehaved(alert.DecodeError, code.BadMessage, "%s of %d bytes is announced; it is as long as the hash", t, n)
+	}
 	if n > most {
 		return 0, s.misbehaved(alert.IllegalParameter, code.MessageTooLarge, "%s of %d bytes is announced; at most %d are taken", t, n, most)
 	}
