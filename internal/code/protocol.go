@@ -23,6 +23,7 @@ const (
 	BadAlert             Code = "M0217"
 	DataAfterClose       Code = "M0218"
 	QUICViolation        Code = "M0219"
+	TooMuchEarlyData     Code = "M0220"
 )
 
 var protocolEntries = []Entry{
@@ -102,6 +103,10 @@ var protocolEntries = []Entry{
 		"The peer speaks TLS 1.3 over QUIC and does what RFC 9001 forbids there: handshake bytes under keys that were replaced already, the session identifier of middlebox compatibility, a ticket with a limit on early data.",
 		"Note the peer's software and version; an update may help.",
 		alert.InternalError},
+	{TooMuchEarlyData, "more early data than allowed",
+		"A client sent more data in its first flight (early data, 0-RTT) than the ticket that it resumes with allows, or went on sending it where it is not taken.",
+		"Note the client's software and version; it can be told to send no early data.",
+		alert.UnexpectedMessage},
 }
 
 // M03: both sides are right, and have nothing in common.

@@ -176,7 +176,7 @@ func (c *core) finish(exporter []byte) {
 	clear(c.clientSecret)
 	clear(c.serverSecret)
 	c.result.PeerChain = c.chain
-	st := &Standing{suite: c.suite, exporter: exporter, client: c.side == observe.Client, observer: c.cfg.Observer, quic: c.cfg.QUIC}
+	st := &Standing{suite: c.suite, exporter: exporter, client: c.side == observe.Client, observer: c.cfg.Observer, quic: c.cfg.QUIC, alpn: c.result.ALPN}
 	if st.client && c.cfg.Resume {
 		st.resumption = c.main.Resumption(c.transcript())
 	}

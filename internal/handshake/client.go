@@ -25,7 +25,7 @@ type Client struct {
 	sessionID  [32]byte
 	ccsSent    bool
 
-	early *schedule.Handshake
+	base *schedule.Handshake
 
 	request  *message.CertificateRequest
 	find     Op
@@ -140,9 +140,9 @@ func (c *Client) Discard() {
 		s.Destroy()
 	}
 	c.nshares = 0
-	if c.early != nil {
-		c.early.Destroy()
-		c.early = nil
+	if c.base != nil {
+		c.base.Destroy()
+		c.base = nil
 	}
 	clear(c.exporter)
 	c.core.Discard()
@@ -256,6 +256,9 @@ func (c *Client) sendHello() error {
 	c.helloBytes = b
 	c.bind(b)
 	c.send(Initial, b)
+	if c.hello.EarlyData {
+		c.beginEarly(b)
+	}
 	c.state, err = c.expect("ServerHello", (*Client).waitServerHello)
 	return err
 }
@@ -362,6 +365,7 @@ func (c *Client) retry(m *message.ServerHello, msg []byte) (clientState, error) 
 		}
 		c.agreed("retry group", m.RetryGroup.String())
 	}
+	c.rejectEarly()
 	c.hello.Cookie = append([]byte(nil), m.Cookie...)
 	c.result.Retried = true
 	c.begin(suite.ByID(m.CipherSuite))
@@ -426,13 +430,18 @@ func (c *Client) takeServerHello(m *message.ServerHello, msg []byte) (clientStat
 	if err := c.takeChoice(m); err != nil {
 		return nil, err
 	}
-	c.early = c.handshakeKeys(shared)
+	c.base = c.handshakeKeys(shared)
 	c.compatibility()
 	if err := c.keys(Handshake, Read, c.serverSecret); err != nil {
 		return nil, err
 	}
-	if err := c.keys(Handshake, Write, c.clientSecret); err != nil {
-		return nil, err
+	if !c.result.Resumed {
+		c.rejectEarly()
+	}
+	if !c.early.offered || c.cfg.QUIC { // else it goes on until the server says what it takes
+		if err := c.keys(Handshake, Write, c.clientSecret); err != nil {
+			return nil, err
+		}
 	}
 	return c.expect("EncryptedExtensions", (*Client).waitEncryptedExtensions)
 }
@@ -459,6 +468,7 @@ func (c *Client) waitEncryptedExtensions(t message.Type, msg []byte) (clientStat
 		case x.Type == message.ExtServerName && c.hello.ServerName != "":
 		case x.Type == message.ExtALPN && len(c.cfg.ALPN) > 0:
 		case x.Type == message.ExtQUICTransportParameters && c.cfg.QUIC:
+		case x.Type == message.ExtEarlyData && c.early.offered:
 		default:
 			return nil, c.misbehaved(alert.UnsupportedExtension, code.UnsupportedExtension, "the server answered with the extension %s, which was not offered", x.Type)
 		}
@@ -475,6 +485,9 @@ func (c *Client) waitEncryptedExtensions(t message.Type, msg []byte) (clientStat
 		c.agreed("alpn", m.ALPN)
 	}
 	c.add(msg)
+	if err := c.takeEarly(&m); err != nil {
+		return nil, err
+	}
 	if c.result.Resumed {
 		return c.expect("Finished", (*Client).waitFinished)
 	}
@@ -560,8 +573,8 @@ func (c *Client) waitFinished(t message.Type, msg []byte) (clientState, error) {
 	}
 	c.received(Handshake, msg)
 	c.add(msg)
-	c.exporter = c.applicationKeys(c.early)
-	c.early = nil
+	c.exporter = c.applicationKeys(c.base)
+	c.base = nil
 	if err := c.keys(Application, Read, c.serverApp); err != nil {
 		return nil, err
 	}
@@ -618,6 +631,9 @@ func (c *Client) complete(signature []byte) error {
 
 // end sends our Finished and goes over to the application.
 func (c *Client) end(space []byte) error {
+	if err := c.endEarly(); err != nil {
+		return err
+	}
 	b, err := c.makeFinished(space, c.clientSecret)
 	if err != nil {
 		return c.misuse(code.Internal, err)

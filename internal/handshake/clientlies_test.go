@@ -120,7 +120,6 @@ func clientLies() []lie {
 		{name: "no supported_groups", at: "ClientHello", do: say(func(m *message.ClientHello) { m.Groups = nil }), alert: missing, says: "supported_groups"},
 		{name: "no key_share", at: "ClientHello", do: say(func(m *message.ClientHello) { m.HasKeyShares = false }), alert: missing, says: "key_share"},
 		{name: "a PSK without its modes", at: "ClientHello", do: say(func(m *message.ClientHello) { m.PSK, m.PSKModes = psk, nil }), alert: missing, says: "psk_key_exchange_modes"},
-		{name: "early data without a PSK", at: "ClientHello", do: say(func(m *message.ClientHello) { m.EarlyData = true }), alert: illegal, says: "early data without"},
 		// Key shares.
 		{name: "a key share outside supported_groups", at: "ClientHello", do: say(func(m *message.ClientHello) { m.Groups = []suite.GroupID{suite.P256} }), alert: illegal, says: "not among its supported_groups"},
 		{name: "key shares out of order", at: "ClientHello", do: say(func(m *message.ClientHello) {

@@ -60,7 +60,9 @@ type core struct {
 	// session is what a client offers to resume, or a server found; nil for none.
 	session *Session
 	quic    Op
+	early   early
 	result  Result
+	settled bool // all of the result but what stands after the handshake
 	done    bool
 }
 
@@ -92,9 +94,9 @@ func (c *core) Waiting() bool { return c.waiting }
 // Expecting names the message that is waited for.
 func (c *core) Expecting() string { return c.expecting }
 
-// Result is what came of it, nil before the end.
+// Result is what came of it, nil before the end, or before the early data.
 func (c *core) Result() *Result {
-	if !c.done {
+	if !c.done && (!c.settled || c.failure != nil) {
 		return nil
 	}
 	return &c.result
@@ -109,6 +111,10 @@ func (c *core) Discard() {
 	clear(c.serverSecret)
 	clear(c.clientApp)
 	clear(c.serverApp)
+	c.early.destroy()
+	if !c.done {
+		c.result.EarlyExporter.Discard()
+	}
 	if c.main != nil {
 		c.main.Destroy()
 		c.main = nil

@@ -44,6 +44,7 @@ type end struct {
 	secrets, copies map[string][]byte
 	readAt, writeAt Level
 	done, skips     bool
+	begun           bool // early data is taken
 	err             error
 	leaf            *mint.Leaf // nil shows nothing
 	refuse          error      // VerifyPeer's answer
@@ -57,6 +58,10 @@ type end struct {
 	offer *Session
 	vault map[string]*Session
 	again error
+	// stale is whether RegisterEarlyData is answered with no; seen are the hellos
+	// that it was asked about.
+	stale bool
+	seen  [][32]byte
 }
 
 func (e *end) pump() {
@@ -99,6 +104,12 @@ func (e *end) pump() {
 			e.story = append(e.story, "ccs")
 		case SkipEarlyData:
 			e.skips = true
+		case EarlyBegun:
+			e.begun = true
+			e.story = append(e.story, "early data")
+		case EarlyEnded:
+			e.writeAt = Initial
+			e.story = append(e.story, "no early data")
 		case Done:
 			e.done = true
 			e.story = append(e.story, "done")
@@ -166,10 +177,14 @@ func (e *end) answer(op *Op) Answer {
 			return Answer{}
 		}
 		s := *op.Session
-		s.Secret = slices.Clone(s.Secret)
+		s.Secret, s.Age = slices.Clone(s.Secret), func() uint32 { return 7 }
 		ticket := fmt.Appendf(nil, "ticket %d", len(e.vault))
 		e.vault[string(ticket)] = &s
 		return Answer{Ticket: ticket, Lifetime: 3600}
+	case RegisterEarlyData:
+		fresh := !e.stale && !slices.Contains(e.seen, op.EarlyID)
+		e.seen = append(e.seen, op.EarlyID)
+		return Answer{Fresh: fresh}
 	default:
 		if op.Resumed {
 			return Answer{Err: e.again}

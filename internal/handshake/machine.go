@@ -63,14 +63,21 @@ const (
 	ChangeCipherSpec
 	// Keys: what travels in Direction from here on is protected by Secret, a
 	// traffic secret of Suite, at Level. No byte of an older level may wait
-	// unread in that direction.
+	// unread in that direction. At level Early up to Limit bytes of application
+	// data may travel.
 	Keys
 	// PeerParameters: Bytes are the peer's transport parameters (QUIC only). They
 	// are proven when the handshake is.
 	PeerParameters
 	// SkipEarlyData: the client sends early data that is not accepted; records
-	// that do not open are to be dropped, within a limit, until one does.
+	// that do not open are to be dropped, up to Limit bytes, until one does.
 	SkipEarlyData
+	// EarlyBegun: a server's flight is out and it took the early data, which may
+	// be read now. Result is there, but for what stands after the handshake.
+	EarlyBegun
+	// EarlyEnded: the server did not take the client's early data. Until the next
+	// Keys, what is sent is in the clear.
+	EarlyEnded
 	// Ask: Op is to be carried out and resolved.
 	Ask
 	// Done: the handshake is over, Result is there, and the machine can be let go.
@@ -95,6 +102,7 @@ type Event struct {
 	Bytes     []byte
 	Suite     *suite.Suite
 	Secret    []byte
+	Limit     int64
 	Op        *Op
 }
 
@@ -125,6 +133,11 @@ const (
 	// TransportParameters asks for ours (QUIC only); a server has been told the
 	// client's in PeerParameters.
 	TransportParameters
+	// RegisterEarlyData asks a server whether the hello of Op.EarlyID, which
+	// brings early data, is one that was not there before. Resolved with
+	// Fresh, once for each: all else, an error included, refuses the early data and
+	// no more than that.
+	RegisterEarlyData
 )
 
 // String is the operation's name.
@@ -144,6 +157,8 @@ func (k OpKind) String() string {
 		return "SealTicket"
 	case TransportParameters:
 		return "TransportParameters"
+	case RegisterEarlyData:
+		return "RegisterEarlyData"
 	}
 	return "unknown"
 }
@@ -178,6 +193,9 @@ type Op struct {
 	// For SealTicket.
 	Session *Session
 
+	// For RegisterEarlyData.
+	EarlyID [32]byte
+
 	pending bool
 }
 
@@ -194,10 +212,12 @@ type Answer struct {
 	Lifetime uint32
 	// Parameters answers TransportParameters; nil is the same as empty.
 	Parameters []byte
-	Err        error
-	Alert      alert.Alert
-	Fault      Fault
-	Code       code.Code
+	// Fresh answers RegisterEarlyData.
+	Fresh bool
+	Err   error
+	Alert alert.Alert
+	Fault Fault
+	Code  code.Code
 }
 
 // Credential is a certificate chain that can be shown. It is immutable.
@@ -287,6 +307,10 @@ type Config struct {
 	// Resume has a client ask for sessions to offer and keep those that it is
 	// given, and a server open and seal tickets. Without it neither happens.
 	Resume bool
+	// MaxEarlyData, with Resume, is how many bytes of early data a server's
+	// tickets allow; 0 takes none. A client offers it where the session that
+	// FindTicket gives allows it.
+	MaxEarlyData uint32
 }
 
 // Result is what a handshake came to.
@@ -302,6 +326,10 @@ type Result struct {
 	// Resumed is whether it goes on from an earlier session. PeerChain and Local
 	// are then those of the full handshake.
 	Resumed bool
+	// EarlyData is what became of the client's early data; EarlyExporter is there
+	// where it was accepted.
+	EarlyData     EarlyData
+	EarlyExporter *EarlyExporter
 	// CertificateRequest is what the server asked a client for, nil for nothing,
 	// and where sessions are not kept.
 	CertificateRequest *message.CertificateRequest

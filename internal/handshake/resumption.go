@@ -3,6 +3,9 @@ package handshake
 import (
 	"bytes"
 	"crypto/subtle"
+	"encoding/binary"
+	"errors"
+	"io"
 	"slices"
 
 	"github.com/mutual-tls/mutual/internal/alert"
@@ -29,13 +32,17 @@ type Session struct {
 	PeerChain [][]byte
 	Local     *Credential
 
-	// Ticket and AgeAdd are a client's, as NewSessionTicket has them. Lifetime
-	// is in seconds, and only told of a ticket that has just come.
+	// AgeAdd, MaxEarlyData and ALPN are of the ticket and of the connection that it
+	// came over. A client that wants to send nothing early sets MaxEarlyData to 0.
+	AgeAdd       uint32
+	MaxEarlyData uint32
+	ALPN         string
+	// Ticket is a client's. Lifetime is in seconds, and only told of a ticket that
+	// has just come.
 	Ticket   []byte
-	AgeAdd   uint32
 	Lifetime uint32
-	// Age tells a client's machine how many milliseconds ago the ticket came. It
-	// is asked for each hello.
+	// Age tells how many milliseconds ago the ticket came, or was made. A client's
+	// machine asks for each hello, a server's where early data comes.
 	Age func() uint32
 
 	// Index is a server's: which of the identities in OpenTicket it is.
@@ -123,6 +130,7 @@ func (c *Client) found(s *Session) error {
 // offer puts the session into the hello, with a binder yet to be made.
 func (c *Client) offer() {
 	c.hello.PSK = nil
+	c.hello.EarlyData = c.offersEarly()
 	if c.session == nil {
 		return
 	}
@@ -212,7 +220,7 @@ func (s *Server) opened(found *Session) error {
 	}
 	if s.session.PeerChain == nil {
 		s.resume()
-		return s.proceed()
+		return s.registerEarly()
 	}
 	s.judgeAgain()
 	return nil
@@ -265,14 +273,21 @@ func (s *Server) checkOffers(old *message.ClientHello) bool {
 	return true
 }
 
-// sealTicket asks for a ticket that stands for this handshake.
-func (s *Server) sealTicket() {
+// sealTicket asks for a ticket that stands for this handshake. ticket_age_add is
+// drawn for each, or ages would link connections.
+func (s *Server) sealTicket() error {
+	var add [4]byte
+	if _, err := io.ReadFull(s.cfg.Random, add[:]); err != nil {
+		return s.misuse(code.Internal, errors.New("the random source failed"))
+	}
 	resumption := s.main.Resumption(s.transcript())
 	s.seal = Op{Kind: SealTicket, Resumed: s.result.Resumed, ServerName: s.result.ServerName, Session: &Session{
 		Suite: s.suite, Secret: schedule.ResumptionPSK(s.suite, labels, resumption, ticketNonce), PeerChain: s.chain, Local: s.result.Local,
+		AgeAdd: binary.BigEndian.Uint32(add[:]), MaxEarlyData: s.cfg.MaxEarlyData, ALPN: s.result.ALPN,
 	}}
 	clear(resumption)
 	s.ask(&s.seal, true)
+	return nil
 }
 
 // ticketNonce is the nonce of our tickets: each connection gives one.
@@ -288,7 +303,7 @@ func (s *Standing) keep(m *message.NewSessionTicket) {
 	s.kept++
 	s.tickets = append(s.tickets, &Session{
 		Suite: s.suite, Secret: schedule.ResumptionPSK(s.suite, labels, s.resumption, m.Nonce),
-		Ticket: bytes.Clone(m.Ticket), AgeAdd: m.AgeAdd, Lifetime: m.Lifetime,
+		Ticket: bytes.Clone(m.Ticket), AgeAdd: m.AgeAdd, Lifetime: m.Lifetime, MaxEarlyData: m.MaxEarlyData, ALPN: s.alpn,
 	})
 }
 

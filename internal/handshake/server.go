@@ -2,6 +2,7 @@ package handshake
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"slices"
@@ -25,12 +26,13 @@ type Server struct {
 	held      []byte // the ClientHello, where a ticket has to be opened first
 	share     *message.KeyShare
 	sessionID []byte
-	early     *schedule.Handshake
+	base      *schedule.Handshake
 
 	open     Op
 	choose   Op
 	sign     Op
 	seal     Op
+	register Op
 	schemes  []suite.Scheme // the client's
 	scheme   suite.Scheme
 	exporter []byte
@@ -87,7 +89,7 @@ func (s *Server) Resolve(op *Op, a Answer) error {
 	if op.Kind == SealTicket {
 		op.Session.destroy()
 	}
-	if a.Err != nil && !op.again() {
+	if a.Err != nil && !op.again() && op.Kind != RegisterEarlyData {
 		return s.fail(s.failed(op, a))
 	}
 	s.waiting = false
@@ -106,11 +108,13 @@ func (s *Server) Resolve(op *Op, a Answer) error {
 			} else {
 				s.resume()
 			}
-			err = s.proceed()
+			err = s.registerEarly()
 		}
 	case TransportParameters:
 		s.parameters = parameters(a)
 		err = s.encrypted(nil)
+	case RegisterEarlyData:
+		err = s.registered(a)
 	case SealTicket:
 		if err = s.admit(a.Ticket, a.Lifetime); err == nil {
 			s.end()
@@ -128,9 +132,9 @@ func (s *Server) Resolve(op *Op, a Answer) error {
 
 // Discard zeroes what is secret and still held.
 func (s *Server) Discard() {
-	if s.early != nil {
-		s.early.Destroy()
-		s.early = nil
+	if s.base != nil {
+		s.base.Destroy()
+		s.base = nil
 	}
 	clear(s.exporter)
 	s.seal.Session.destroy()
@@ -217,9 +221,6 @@ func (s *Server) checkClientHello() error {
 	if h.PSK != nil && len(h.PSKModes) == 0 {
 		return s.misbehaved(alert.MissingExtension, code.MissingExtension, "the client offers a pre-shared key without psk_key_exchange_modes")
 	}
-	if h.EarlyData && h.PSK == nil {
-		return s.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the client offers early data without a pre-shared key")
-	}
 	// RFC 8446, section 9.2. A client that resumes may leave them out.
 	if len(h.Schemes) == 0 && !s.offersSession() {
 		return s.noSchemes()
@@ -293,7 +294,7 @@ func (s *Server) askAgain(group suite.GroupID, msg []byte) (serverState, error) 
 	s.send(Initial, b)
 	s.compatibility()
 	if s.hello.EarlyData {
-		s.emit(Event{Kind: SkipEarlyData})
+		s.skipEarly()
 	}
 	s.agreed("retry group", group.String())
 	return s.expect("ClientHello", (*Server).waitClientHello)
@@ -358,15 +359,12 @@ func (s *Server) takeClientHello() (serverState, error) {
 	if !s.result.Retried {
 		s.compatibility()
 	}
-	s.early = s.handshakeKeys(shared)
+	s.base = s.handshakeKeys(shared)
 	if err := s.keys(Handshake, Write, s.serverSecret); err != nil {
 		return nil, err
 	}
-	if err := s.keys(Handshake, Read, s.clientSecret); err != nil {
+	if err := s.readFlight(); err != nil {
 		return nil, err
-	}
-	if h.EarlyData {
-		s.emit(Event{Kind: SkipEarlyData})
 	}
 	if s.cfg.QUIC {
 		s.tellParameters()
@@ -407,7 +405,7 @@ func cut(list []string) []string {
 // sendEncryptedExtensions sends EncryptedExtensions and, where we ask for a
 // certificate, the CertificateRequest.
 func (s *Server) sendEncryptedExtensions(space []byte) error {
-	ee := message.EncryptedExtensions{ALPN: s.result.ALPN, TransportParameters: s.parameters}
+	ee := message.EncryptedExtensions{ALPN: s.result.ALPN, TransportParameters: s.parameters, EarlyData: s.early.taken}
 	b, err := ee.Append(space)
 	if err != nil {
 		return s.misuse(code.Internal, err)
@@ -440,6 +438,9 @@ func (s *Server) sendEncryptedExtensions(space []byte) error {
 // afterFlight is the state that follows our flight. Messages that come before
 // the flight is out are queued: an operation is pending until then.
 func (s *Server) afterFlight() (serverState, error) {
+	if s.early.taken && !s.cfg.QUIC {
+		return s.waitEarly()
+	}
 	if s.cfg.ClientAuth == NoClientCertificate || s.result.Resumed {
 		return s.expect("Finished", (*Server).waitFinished)
 	}
@@ -485,8 +486,8 @@ func (s *Server) finishFlight(space []byte) error {
 		return s.misuse(code.Internal, err)
 	}
 	s.send(Handshake, b)
-	s.exporter = s.applicationKeys(s.early)
-	s.early = nil
+	s.exporter = s.applicationKeys(s.base)
+	s.base = nil
 	return s.keys(Application, Write, s.serverApp)
 }
 
@@ -543,7 +544,9 @@ func (s *Server) waitFinished(t message.Type, msg []byte) (serverState, error) {
 		return nil, err
 	}
 	if s.cfg.Resume && has(s.hello.PSKModes, pskDHEKE) {
-		s.sealTicket()
+		if err := s.sealTicket(); err != nil {
+			return nil, err
+		}
 		return s.expect("our own ticket", (*Server).waitNothing)
 	}
 	if err := s.admit(nil, 0); err != nil {
@@ -569,19 +572,15 @@ func (s *Server) admit(ticket []byte, lifetime uint32) error {
 		}
 		ticket, lifetime = nil, 0
 	}
-	// ticket_age_add is drawn for each ticket, or ages would link connections.
-	var r [4 + 16]byte
-	if _, err := io.ReadFull(s.cfg.Random, r[:]); err != nil {
-		return s.misuse(code.Internal, errors.New("the random source failed"))
-	}
-	m := message.NewSessionTicket{
-		Lifetime: lifetime,
-		AgeAdd:   uint32(r[0])<<24 | uint32(r[1])<<16 | uint32(r[2])<<8 | uint32(r[3]),
-		Nonce:    ticketNonce,
-		Ticket:   ticket,
-	}
+	m := message.NewSessionTicket{Lifetime: lifetime, Nonce: ticketNonce, Ticket: ticket}
 	if ticket == nil {
-		m.Ticket = r[4:]
+		var r [4 + 16]byte
+		if _, err := io.ReadFull(s.cfg.Random, r[:]); err != nil {
+			return s.misuse(code.Internal, errors.New("the random source failed"))
+		}
+		m.AgeAdd, m.Ticket = binary.BigEndian.Uint32(r[:]), r[4:]
+	} else {
+		m.AgeAdd, m.MaxEarlyData = s.seal.Session.AgeAdd, s.seal.Session.MaxEarlyData
 	}
 	if err := s.greaseTicket(&m); err != nil {
 		return s.misuse(code.Internal, err)

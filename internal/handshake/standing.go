@@ -28,6 +28,7 @@ type Standing struct {
 	resumption []byte
 	kept       int
 	tickets    []*Session
+	alpn       string
 }
 
 // Effect is what a message after the handshake asks for.

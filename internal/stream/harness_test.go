@@ -28,6 +28,8 @@ type setting struct {
 	late                     bool  // operations are answered when nothing else can go on
 	// atOnce, if not nil, is what the client says, and closes, as soon as it can.
 	atOnce []byte
+	// memory, if not nil, is what both ends have of earlier connections.
+	memory *memory
 }
 
 func usual() setting {
@@ -88,23 +90,27 @@ type tested struct {
 	refuse error
 	late   bool
 	atOnce []byte
+	memory *memory
 	ops    []*handshake.Op
 }
 
 func newClient(t testing.TB, s setting) *tested {
 	cfg := s.client
-	d := &tested{t: t, client: handshake.NewClient(&cfg, s.name), late: s.late, atOnce: s.atOnce}
+	d := &tested{t: t, client: handshake.NewClient(&cfg, s.name), late: s.late, atOnce: s.atOnce, memory: s.memory}
 	d.Drive(d.client, false, s.clientRekey)
 	if err := d.Start(d.client); err != nil {
 		t.Fatal(err)
 	}
 	d.collect()
+	if d.memory != nil { // it is asked for a session first
+		d.feed(nil)
+	}
 	return d
 }
 
 func newServer(t testing.TB, s setting) *tested {
 	cfg := s.server
-	d := &tested{t: t, refuse: s.refuse, late: s.late}
+	d := &tested{t: t, refuse: s.refuse, late: s.late, memory: s.memory}
 	d.Drive(handshake.NewServer(&cfg), true, s.serverRekey)
 	return d
 }
@@ -150,7 +156,7 @@ func (d *tested) advance() {
 func (d *tested) answer(i int) {
 	op := d.ops[i]
 	d.ops = slices.Delete(d.ops, i, i+1)
-	d.settle(d.Resolve(op, carryOut(op, d.refuse)))
+	d.settle(d.Resolve(op, d.memory.carryOut(op, d.refuse)))
 	d.collect()
 }
 
@@ -253,6 +259,7 @@ type byHand struct {
 	keyed func(handshake.Level)
 	// packed puts messages in a row into one record.
 	packed bool
+	memory *memory
 
 	// mild ends do not fail the test when the stream says what they do not take:
 	// broken says so, and they hear nothing more.
@@ -319,7 +326,7 @@ func (h *byHand) pump() {
 				h.keyed(e.Level)
 			}
 		case handshake.Ask:
-			if h.fails(h.machine.Resolve(e.Op, carryOut(e.Op, nil))) {
+			if h.fails(h.machine.Resolve(e.Op, h.memory.carryOut(e.Op, nil))) {
 				return
 			}
 		case handshake.Done:

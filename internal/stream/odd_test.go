@@ -405,8 +405,8 @@ func TestTheHandshakeGoesOnBehindEarlyData(t *testing.T) {
 		})
 		t.Run(name+", a lot of nothing", func(t *testing.T) {
 			d, _ := begun(t)
-			d.feed(bytes.Repeat(clearRecord(record.ApplicationData), maxSkipped))
-			if f := failedWith(t, d, alert.UnexpectedMessage); f.Code != code.Flood {
+			d.feed(bytes.Repeat(clearRecord(record.ApplicationData), 64<<10))
+			if f := failedWith(t, d, alert.UnexpectedMessage); f.Code != code.TooMuchEarlyData {
 				t.Error(f)
 			}
 		})

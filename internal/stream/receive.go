@@ -144,6 +144,8 @@ func (s *Stream) record(rec []byte) ([]byte, error) {
 		return nil, s.alert(p, !encrypted)
 	case record.ApplicationData:
 		switch {
+		case s.machine != nil && s.in.level == handshake.Early:
+			return s.earlyData(p)
 		case s.machine != nil:
 			return nil, s.misbehaved(alert.UnexpectedMessage, code.UnexpectedMessage, "application data came before the handshake was over")
 		case len(s.in.partial) > 0:
@@ -155,16 +157,6 @@ func (s *Stream) record(rec []byte) ([]byte, error) {
 		return p, nil
 	}
 	return nil, s.misbehaved(alert.UnexpectedMessage, code.BadRecord, "a record of type %d came under protection", uint8(t))
-}
-
-// skip drops a record of early data that we do not take (RFC 8446, section
-// 4.2.10). Its header counts too: records without content are not free.
-func (s *Stream) skip(n int) error {
-	s.in.skipped += record.HeaderLen + n
-	if s.in.skipped > maxSkipped {
-		return s.misbehaved(alert.UnexpectedMessage, code.Flood, "more than %d bytes of early data came, which nobody had allowed", maxSkipped)
-	}
-	return nil
 }
 
 // idle counts what is no progress. Messages and empty records have a counter

@@ -24,9 +24,6 @@ const (
 	maxEmpty = 16
 	// maxWarnings is how many user_canceled alerts are taken; one makes sense.
 	maxWarnings = 4
-	// maxSkipped bounds the early data that is dropped unread. A client sends at
-	// most what a ticket allowed it, and none of ours allows any.
-	maxSkipped = 64 << 10
 	// rekeyMargin is how many records before the AEAD's limit the keys are
 	// changed, so that alerts and the KeyUpdate itself still fit.
 	rekeyMargin = 8
@@ -43,6 +40,7 @@ type Stream struct {
 	standing *handshake.Standing
 	result   *handshake.Result
 	ops      []*handshake.Op
+	early    earlyState
 
 	in  in
 	out out
@@ -66,9 +64,10 @@ type in struct {
 	opened   bool   // a record was opened under keys
 	first    bool   // a first record came
 	skipping bool
-	skipped  int
-	row      int // messages after the handshake that were no progress
-	empty    int // records that were none
+	skipped  int64 // bytes that may still be dropped unread
+	early    int64 // bytes of early data that may still come
+	row      int   // messages after the handshake that were no progress
+	empty    int   // records that were none
 	warnings int
 	admitted bool
 	err      error
@@ -84,6 +83,7 @@ type out struct {
 	wire       []byte
 	rekeyAfter uint64
 	epoch      uint64 // how often the keys were changed
+	early      int64  // bytes of early data that may still be sent
 	// disguise is a client's ChangeCipherSpec that waits for the flight that it
 	// stands before: sent alone, while the server may still be sending its own
 	// flight, it would stop both on a transport without buffers.
@@ -193,7 +193,11 @@ func (s *Stream) pump() error {
 		case handshake.Ask:
 			s.ops = append(s.ops, e.Op)
 		case handshake.SkipEarlyData:
-			s.in.skipping = true
+			s.in.skipping, s.in.skipped = true, e.Limit
+		case handshake.EarlyBegun:
+			s.early, s.result = earlyOpen, s.machine.Result()
+		case handshake.EarlyEnded:
+			s.endEarly(true)
 		case handshake.Keys:
 			if e.Direction == handshake.Write {
 				if err := s.writeKeys(e); err != nil {
@@ -208,13 +212,14 @@ func (s *Stream) pump() error {
 			if err := s.in.opener.Set(e.Suite, labels, e.Secret); err != nil {
 				return ours(err)
 			}
-			s.in.level, s.in.changed, s.in.opened, s.in.skipping = e.Level, true, false, false
+			s.in.level, s.in.changed, s.in.opened, s.in.skipping, s.in.early = e.Level, true, false, false, e.Limit
 		case handshake.Done:
 			s.result = s.machine.Result()
 			s.standing = s.result.Standing
 			s.machine.Discard()
 			s.machine = nil
 			s.in.row, s.in.empty, s.in.skipping = 0, 0, false
+			s.early = earlyOver
 		default:
 			s.output(e)
 		}
@@ -246,6 +251,11 @@ func (s *Stream) writeKeys(e handshake.Event) error {
 		return ours(err)
 	}
 	s.out.level = e.Level
+	if e.Level == handshake.Early {
+		s.beginEarly(e.Limit)
+	} else if s.early == earlyOpen && !s.in.server {
+		s.endEarly(false)
+	}
 	return nil
 }
 
@@ -327,6 +337,9 @@ func (s *Stream) DiscardWrite() {
 		s.standing.DiscardWrite()
 		s.standing.DiscardExporter()
 	}
+	if s.result != nil {
+		s.result.EarlyExporter.Discard()
+	}
 }
 
 // Discard forgets all keys.
@@ -405,6 +418,9 @@ const keyUpdateLen = message.HeaderLen + 1
 func (s *Stream) maintain(dst []byte) ([]byte, error) {
 	if s.out.epoch >= maxEpoch {
 		return dst, nil // what the peer asked for can't be given, and the last key lasts as long as it does
+	}
+	if s.standing == nil {
+		return dst, nil // a server that answers early data; at the AEAD's limit it stops
 	}
 	if s.owed.Load() {
 		s.owed.Store(false)

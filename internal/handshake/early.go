@@ -1,0 +1,288 @@
+package handshake
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+
+	"github.com/mutual-tls/mutual/internal/alert"
+	"github.com/mutual-tls/mutual/internal/code"
+	"github.com/mutual-tls/mutual/internal/message"
+	"github.com/mutual-tls/mutual/internal/observe"
+	"github.com/mutual-tls/mutual/internal/schedule"
+	"github.com/mutual-tls/mutual/internal/suite"
+)
+
+// Early data, on both sides (RFC 8446, sections 2.3, 4.2.10, 4.5 and 8): what a
+// client that resumes sends behind its hello, before the server has answered.
+// Anybody on the way can send it once more, so a server takes it from nobody
+// whose hello is not fresh and new, and a machine never sends it again.
+
+// EarlyData is what became of a client's early data.
+type EarlyData uint8
+
+// What can become of it. On a server's side EarlyRejected is also what was
+// skipped because there was no session.
+const (
+	NoEarlyData EarlyData = iota
+	EarlyRejected
+	EarlyAccepted
+)
+
+const (
+	// earlyWindow is how far the age of a ticket as the client tells it may be
+	// from what the server knows, in milliseconds: one round trip, and two clocks
+	// that do not run alike (RFC 8446, section 8.3).
+	earlyWindow = 10_000
+	// minSkip is how many bytes of records a server drops at least that are early
+	// data which it does not take: somebody else's tickets may have allowed them.
+	minSkip = 64 << 10
+)
+
+// EarlyWindow is the same in seconds, for who keeps a register of hellos: one is
+// fresh for as long before and behind the time that it tells.
+const EarlyWindow = earlyWindow / 1000
+
+// EarlyExporter exports what only the two ends of a session know, before the
+// handshake is over (RFC 8446, section 7.5). What it gives is as old as the hello,
+// and a replayed hello gives it once more.
+type EarlyExporter struct {
+	suite  *suite.Suite
+	secret []byte
+}
+
+// Export is the exporter of RFC 8446, section 7.5, with the early secret.
+func (e *EarlyExporter) Export(label string, context []byte, n int) ([]byte, error) {
+	if e == nil || e.secret == nil {
+		return nil, fmt.Errorf("there is no early data, or the connection has ended: there is nothing to export")
+	}
+	return schedule.Export(e.suite, labels, e.secret, label, context, n)
+}
+
+// Discard zeroes the secret.
+func (e *EarlyExporter) Discard() {
+	if e != nil {
+		clear(e.secret)
+		e.secret = nil
+	}
+}
+
+// early is what a machine knows of early data.
+type early struct {
+	offered bool // by this client, in a hello that the server has yet to answer
+	taken   bool // by this server
+	suite   *suite.Suite
+	alpn    string
+	max     uint32
+	secret  []byte // client_early_traffic_secret
+}
+
+func (e *early) destroy() {
+	clear(e.secret)
+	e.secret = nil
+}
+
+// earlyKeys derives the early secrets; hello is the hash of the ClientHello.
+func (c *core) earlyKeys(hello []byte) {
+	s := c.session
+	e := &c.early
+	e.suite, e.alpn, e.max = s.Suite, s.ALPN, s.MaxEarlyData
+	secret := schedule.NewEarly(s.Suite, labels, s.Secret)
+	e.secret = secret.ClientTraffic(hello)
+	c.result.EarlyExporter = &EarlyExporter{s.Suite, secret.Exporter(hello)}
+	secret.Destroy()
+	c.derived(Early, observe.Client, "client_early_traffic_secret", "the session's secret and the client's hello", "CLIENT_EARLY_TRAFFIC_SECRET", e.secret)
+	if c.cfg.KeyLog != nil {
+		c.cfg.KeyLog("EARLY_EXPORTER_SECRET", c.random[:], c.result.EarlyExporter.secret)
+	}
+}
+
+// Client.
+
+// offersEarly says whether the first hello offers early data: the session allows
+// it, and the server can take it under the same suite and protocol.
+func (c *Client) offersEarly() bool {
+	s := c.session
+	return s != nil && s.MaxEarlyData > 0 && !c.result.Retried && has(c.cfg.Suites, s.Suite.ID) &&
+		(s.ALPN == "" || has(c.cfg.ALPN, s.ALPN))
+}
+
+// beginEarly goes over to the early keys behind hello, the whole first one.
+func (c *Client) beginEarly(hello []byte) {
+	h := c.session.Suite.NewHash()
+	h.Write(hello)
+	c.earlyKeys(h.Sum(c.sum[:0]))
+	c.early.offered = true
+	c.compatibility() // here, where early data follows (RFC 8446, appendix D.4)
+	c.emit(Event{Kind: Keys, Level: Early, Direction: Write, Suite: c.early.suite, Secret: c.early.secret, Limit: int64(c.early.max)})
+}
+
+// rejectEarly notes that the server does not take what was sent early.
+func (c *Client) rejectEarly() {
+	if !c.early.offered {
+		return
+	}
+	c.early.offered = false
+	c.early.destroy()
+	c.result.EarlyData = EarlyRejected
+	c.result.EarlyExporter.Discard()
+	c.result.EarlyExporter = nil
+	c.hello.EarlyData = false
+	c.agreed("early data", "rejected")
+	c.emit(Event{Kind: EarlyEnded})
+}
+
+// takeEarly takes what EncryptedExtensions says of our early data.
+func (c *Client) takeEarly(m *message.EncryptedExtensions) error {
+	if !c.early.offered {
+		return nil
+	}
+	if !m.EarlyData {
+		c.rejectEarly()
+		if c.cfg.QUIC {
+			return nil
+		}
+		return c.keys(Handshake, Write, c.clientSecret)
+	}
+	if c.suite.ID != c.early.suite.ID {
+		return c.misbehaved(alert.IllegalParameter, code.IllegalParameter,
+			"the server took early data of a session with %s, and chose %s", c.early.suite.ID, c.suite.ID)
+	}
+	if m.ALPN != c.early.alpn {
+		return c.misbehaved(alert.IllegalParameter, code.IllegalParameter,
+			"the server took early data of a session for the protocol %q, and chose %q", c.early.alpn, m.ALPN)
+	}
+	c.result.EarlyData = EarlyAccepted
+	c.agreed("early data", "accepted")
+	return nil
+}
+
+// endEarly ends our early data, and goes over to the handshake keys. In QUIC the
+// two levels stand side by side (RFC 9001, section 8.3).
+func (c *Client) endEarly() error {
+	if !c.early.offered {
+		return nil
+	}
+	if c.cfg.QUIC {
+		c.early.offered = false
+		return nil
+	}
+	b, err := (&message.EndOfEarlyData{}).Append(nil)
+	if err != nil {
+		return c.misuse(code.Internal, err)
+	}
+	c.add(b)
+	c.send(Early, b)
+	c.early.offered = false
+	c.early.destroy()
+	c.early.secret = bytes.Clone(c.clientSecret) // which is over before the event is seen
+	return c.keys(Handshake, Write, c.early.secret)
+}
+
+// Server.
+
+// mayTakeEarly says whether the client's early data can be taken, as far as the
+// hello and the session tell (RFC 8446, section 4.2.10). What does not fit is
+// skipped, and the session is resumed all the same.
+func (s *Server) mayTakeEarly() bool {
+	h, o := &s.hello, s.session
+	if !h.EarlyData || s.result.Retried || s.cfg.MaxEarlyData == 0 || !s.result.Resumed || o.Index != 0 ||
+		o.MaxEarlyData == 0 || o.MaxEarlyData > s.cfg.MaxEarlyData || o.Suite.ID != s.suite.ID {
+		return false
+	}
+	var alpn string
+	if len(s.cfg.ALPN) > 0 && len(h.ALPN) > 0 {
+		var ok bool
+		if alpn, ok = pick(s.cfg.ALPN, h.ALPN); !ok {
+			return false
+		}
+	}
+	return alpn == o.ALPN && s.isFresh()
+}
+
+// isFresh holds the age of the ticket as the client tells it against what we
+// know (RFC 8446, section 8.3): a hello that was recorded is older than it says.
+func (s *Server) isFresh() bool {
+	if s.session.Age == nil {
+		return false
+	}
+	told := s.hello.PSK.Identities[0].ObfuscatedAge - s.session.AgeAdd
+	apart := int32(told - s.session.Age())
+	return apart >= -earlyWindow && apart <= earlyWindow
+}
+
+// registerEarly asks whether this hello was there before, where its early data
+// could be taken, and goes on at once where it could not.
+func (s *Server) registerEarly() error {
+	if !s.mayTakeEarly() {
+		return s.proceed()
+	}
+	// The binder is over the whole hello, the client's Random included, and was
+	// found right: nobody makes two that are the same.
+	s.register = Op{Kind: RegisterEarlyData, EarlyID: sha256.Sum256(s.hello.PSK.Binders[0])}
+	s.ask(&s.register, true)
+	return nil
+}
+
+// registered takes the answer. Whatever is not a yes makes it a handshake without
+// early data.
+func (s *Server) registered(a Answer) error {
+	if a.Err == nil && a.Fresh {
+		s.early.taken = true
+		s.result.EarlyData = EarlyAccepted
+		s.earlyKeys(s.transcript())
+		s.agreed("early data", "accepted")
+	}
+	return s.proceed()
+}
+
+// readFlight gives the keys for what the client sends next.
+func (s *Server) readFlight() error {
+	if s.early.taken {
+		s.emit(Event{Kind: Keys, Level: Early, Direction: Read, Suite: s.suite, Secret: s.early.secret, Limit: int64(s.early.max)})
+		s.level = Early
+		if !s.cfg.QUIC {
+			return nil
+		}
+	}
+	if err := s.keys(Handshake, Read, s.clientSecret); err != nil {
+		return err
+	}
+	if s.hello.EarlyData && !s.early.taken {
+		s.skipEarly()
+	}
+	return nil
+}
+
+// skipEarly has early data dropped that is not taken.
+func (s *Server) skipEarly() {
+	s.result.EarlyData = EarlyRejected
+	s.agreed("early data", "rejected")
+	s.emit(Event{Kind: SkipEarlyData, Limit: max(minSkip, 2*int64(s.cfg.MaxEarlyData))})
+}
+
+// waitEarly is the state behind our flight where early data is taken: all that
+// Result tells is settled but for Standing.
+func (s *Server) waitEarly() (serverState, error) {
+	s.result.PeerChain = s.chain
+	s.settled = true
+	s.emit(Event{Kind: EarlyBegun})
+	return s.expect("EndOfEarlyData", (*Server).waitEndOfEarlyData)
+}
+
+func (s *Server) waitEndOfEarlyData(t message.Type, msg []byte) (serverState, error) {
+	if t != message.TypeEndOfEarlyData {
+		return nil, nil
+	}
+	var m message.EndOfEarlyData
+	if err := m.Parse(msg); err != nil {
+		return nil, s.parsed(err)
+	}
+	s.received(Early, msg)
+	s.add(msg)
+	if err := s.keys(Handshake, Read, s.clientSecret); err != nil {
+		return nil, err
+	}
+	s.early.destroy()
+	return s.expect("Finished", (*Server).waitFinished)
+}
