@@ -1,6 +1,7 @@
 package mtls
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -171,7 +172,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		if e.resumption, err = newServerResumption(cfg.Resumption, cfg.Clients.mode); err != nil {
 			return nil, err
 		}
-		e.hs.Resume = true
+		e.hs.Resume, e.hs.Tickets = true, cmp.Or(cfg.Resumption.Tickets, ticketsGiven)
 	}
 	return &Server{endpoint: e, refused: cfg.Refused}, nil
 }
@@ -251,6 +252,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 			return nil, err
 		}
 		e.hs.Resume = true
+		e.hs.TicketRequest = message.TicketRequest{Full: uint8(max(cfg.Resumption.Tickets, 1)), Resumed: 1, Made: true}
 	}
 	return &Client{e}, nil
 }

@@ -38,6 +38,9 @@ type ServerResumption struct {
 	Store SessionStore
 	// Lifetime is how long a ticket is good for, 0 is a day. At most seven days.
 	Lifetime time.Duration
+	// Tickets is how many tickets one connection gives to a client that asks for
+	// as many (RFC 9149); 0 is 4, at most 16. Who does not ask gets one.
+	Tickets int
 }
 
 // ClientResumption has a client keep the tickets that servers give it, in memory,
@@ -45,6 +48,10 @@ type ServerResumption struct {
 type ClientResumption struct {
 	// Sessions is how many are kept in all, the youngest; 0 is 256.
 	Sessions int
+	// Tickets is how many tickets to ask a server for after a full handshake (RFC
+	// 9149): as many as there are connections that will begin together. 0 is 1, at
+	// most 8. After a resumption one is asked for, in place of the one used.
+	Tickets int
 }
 
 // Generation is what a Verifier may be besides: one that can tell what its
@@ -69,6 +76,10 @@ const (
 	// maxSession is how long a session is that a ticket can hold. Clients send
 	// tickets in their first flight; this is a chain of ten certificates.
 	maxSession = 12 << 10
+	// ticketsGiven is how many tickets a connection gives where nobody says, and
+	// maxTicketsGiven at most: each costs a sealing, or a place in the store.
+	ticketsGiven    = 4
+	maxTicketsGiven = 16
 	// maxSkew is how far apart the clocks of servers that share keys may be.
 	maxSkew = 2 * time.Minute
 )
@@ -94,6 +105,8 @@ func newServerResumption(cfg *ServerResumption, mode clientMode) (*resumption, e
 		return nil, errors.New("a session goes into a ticket or into a store: give Keys or a Store, not both")
 	case r.lifetime < 0 || r.lifetime > sessionLife:
 		return nil, fmt.Errorf("a ticket lives up to %v, not %v", sessionLife, r.lifetime)
+	case cfg.Tickets < 0 || cfg.Tickets > maxTicketsGiven:
+		return nil, fmt.Errorf("a connection gives up to %d tickets, not %d", maxTicketsGiven, cfg.Tickets)
 	case r.keys != nil && r.keys.empty():
 		return nil, errors.New("the ticket keys hold no key yet: without a key there are no tickets")
 	case r.keys == nil && r.store == nil:
@@ -109,6 +122,9 @@ func newClientResumption(cfg *ClientResumption) (*resumption, error) {
 	if cfg.Sessions < 0 {
 		return nil, fmt.Errorf("%d sessions can't be kept", cfg.Sessions)
 	}
+	if cfg.Tickets < 0 || cfg.Tickets > maxPerPeer {
+		return nil, fmt.Errorf("a server can be asked for 1 to %d tickets, not %d", maxPerPeer, cfg.Tickets)
+	}
 	r := &resumption{sessions: newSessions(cfg.Sessions)}
 	_, _ = rand.Read(r.instance[:])
 	return r, nil
@@ -119,8 +135,10 @@ func newClientResumption(cfg *ClientResumption) (*resumption, error) {
 type origin struct {
 	// first is when the full handshake was, and end when what came of it ends.
 	first, end time.Time
-	// rests is what the judgement rested on.
+	// rests is what the judgement rested on; fresh is whether a server has put
+	// the rest to it, for the tickets of a full handshake.
 	rests [sha256.Size]byte
+	fresh bool
 	// claim and verdict are the judgement of a session's peer, until it is clear
 	// whether the session is resumed.
 	claim   Claim

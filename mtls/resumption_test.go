@@ -513,13 +513,21 @@ func (b blind) Verify(ctx context.Context, claim *mtls.Claim) (*mtls.Verdict, er
 	return v, err
 }
 
-// A ticket is used once: without a new one the next handshake is full.
+// A ticket is used once: without a new one the next handshake is full. As many
+// connections as there were tickets asked for can begin together.
 func TestATicketIsUsedOnce(t *testing.T) {
+	for asked, resumes := range map[int][]bool{0: {true, false}, 3: {true, true, true, false}} {
+		ticketsUsedOnce(t, asked, resumes)
+	}
+}
+
+func ticketsUsedOnce(t *testing.T, asked int, resumes []bool) {
 	h := newHouse(t)
 	sc, cc := h.resuming()
+	cc.Resumption.Tickets = asked
 	s, c, p := newServer(t, sc), newClient(t, cc), newPlace(t)
 	p.visit(s, c, "orders")
-	for i, want := range []bool{true, false} {
+	for i, want := range resumes {
 		st, ct := p.transports()
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		served := make(chan error, 1)
@@ -684,6 +692,8 @@ func TestSettingsOfResumptionThatCanNotBeAreErrors(t *testing.T) {
 		"no key yet":        {Keys: &mtls.TicketKeys{}},
 		"eight days":        {Lifetime: 8 * 24 * time.Hour},
 		"negative lifetime": {Lifetime: -1},
+		"negative tickets":  {Tickets: -1},
+		"17 tickets":        {Tickets: 17},
 	} {
 		sc := h.serverConfig()
 		sc.Resumption = r
@@ -691,9 +701,11 @@ func TestSettingsOfResumptionThatCanNotBeAreErrors(t *testing.T) {
 			t.Errorf("%s: accepted", name)
 		}
 	}
-	cc := h.clientConfig()
-	cc.Resumption = &mtls.ClientResumption{Sessions: -1}
-	if _, err := mtls.NewClient(cc); err == nil {
-		t.Error("-1 sessions: accepted")
+	for _, r := range []mtls.ClientResumption{{Sessions: -1}, {Tickets: -1}, {Tickets: 9}} {
+		cc := h.clientConfig()
+		cc.Resumption = &r
+		if _, err := mtls.NewClient(cc); err == nil {
+			t.Errorf("%+v: accepted", r)
+		}
 	}
 }

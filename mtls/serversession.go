@@ -160,10 +160,11 @@ func (c *Conn) sealTicket(ctx context.Context, op *handshake.Op) handshake.Answe
 	o, r, now := c.origin, c.resumption, c.clock()
 	own := op.Session.Local.Value.(*Certificate)
 	claim, verdict := &c.claim, c.verdict
-	if op.Resumed {
+	switch {
+	case op.Resumed:
 		claim, verdict = &o.claim, o.verdict
-	} else {
-		o.first, o.end = now, time.Time{}
+	case !o.fresh: // the first of this connection's tickets
+		o.fresh, o.first, o.end = true, now, time.Time{}
 		if verdict == nil { // else it was noted when the client was judged
 			o.rests = r.generation(c.verifier)
 		}

@@ -179,6 +179,10 @@ func (c *core) finish(exporter []byte) {
 	st := &Standing{suite: c.suite, exporter: exporter, client: c.side == observe.Client, observer: c.cfg.Observer, quic: c.cfg.QUIC, alpn: c.result.ALPN}
 	if st.client && c.cfg.Resume {
 		st.resumption = c.main.Resumption(c.transcript())
+		q := c.cfg.TicketRequest
+		if st.most = max(maxTickets, int(q.Full)); c.result.Resumed {
+			st.most = max(maxTickets, int(q.Resumed))
+		}
 	}
 	c.main.Destroy()
 	c.main = nil

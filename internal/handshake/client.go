@@ -179,6 +179,7 @@ func (c *Client) start() error {
 	// Without it a server may hold back the ticket that tells us that we were
 	// admitted (RFC 8446, section 4.2.9).
 	h.PSKModes = pskDHE
+	h.TicketRequest = c.cfg.TicketRequest
 	if err := c.share(c.cfg.Groups[0]); err != nil {
 		return err
 	}
@@ -469,6 +470,7 @@ func (c *Client) waitEncryptedExtensions(t message.Type, msg []byte) (clientStat
 		case x.Type == message.ExtALPN && len(c.cfg.ALPN) > 0:
 		case x.Type == message.ExtQUICTransportParameters && c.cfg.QUIC:
 		case x.Type == message.ExtEarlyData && c.early.offered:
+		case x.Type == message.ExtTicketRequest && c.hello.TicketRequest.Made: // what follows is counted anyway
 		default:
 			return nil, c.misbehaved(alert.UnsupportedExtension, code.UnsupportedExtension, "the server answered with the extension %s, which was not offered", x.Type)
 		}

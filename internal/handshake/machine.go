@@ -311,6 +311,10 @@ type Config struct {
 	// tickets allow; 0 takes none. A client offers it where the session that
 	// FindTicket gives allows it.
 	MaxEarlyData uint32
+	// TicketRequest is how many tickets a client asks for (RFC 9149). Tickets is
+	// how many a server gives to who asks for as many; who does not ask gets one.
+	TicketRequest message.TicketRequest
+	Tickets       int
 }
 
 // Result is what a handshake came to.

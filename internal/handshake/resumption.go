@@ -3,9 +3,6 @@ package handshake
 import (
 	"bytes"
 	"crypto/subtle"
-	"encoding/binary"
-	"errors"
-	"io"
 	"slices"
 
 	"github.com/mutual-tls/mutual/internal/alert"
@@ -53,8 +50,8 @@ const (
 	// maxTicket is the longest ticket that is kept and offered: our hello must
 	// stay one that everybody takes.
 	maxTicket = 16 << 10
-	// maxTickets is how many tickets of one connection are kept; servers send
-	// one to four.
+	// maxTickets is how many tickets of one connection are kept, or as many as were
+	// asked for; servers send one to four unasked.
 	maxTickets = 4
 	// maxIdentities is how many of a client's identities are looked at. A client
 	// offers one or two, and each may cost us a decryption.
@@ -273,31 +270,11 @@ func (s *Server) checkOffers(old *message.ClientHello) bool {
 	return true
 }
 
-// sealTicket asks for a ticket that stands for this handshake. ticket_age_add is
-// drawn for each, or ages would link connections.
-func (s *Server) sealTicket() error {
-	var add [4]byte
-	if _, err := io.ReadFull(s.cfg.Random, add[:]); err != nil {
-		return s.misuse(code.Internal, errors.New("the random source failed"))
-	}
-	resumption := s.main.Resumption(s.transcript())
-	s.seal = Op{Kind: SealTicket, Resumed: s.result.Resumed, ServerName: s.result.ServerName, Session: &Session{
-		Suite: s.suite, Secret: schedule.ResumptionPSK(s.suite, labels, resumption, ticketNonce), PeerChain: s.chain, Local: s.result.Local,
-		AgeAdd: binary.BigEndian.Uint32(add[:]), MaxEarlyData: s.cfg.MaxEarlyData, ALPN: s.result.ALPN,
-	}}
-	clear(resumption)
-	s.ask(&s.seal, true)
-	return nil
-}
-
-// ticketNonce is the nonce of our tickets: each connection gives one.
-var ticketNonce = []byte{0}
-
 // What comes after the handshake.
 
 // keep makes a session of a ticket, where that is of any use.
 func (s *Standing) keep(m *message.NewSessionTicket) {
-	if s.resumption == nil || m.Lifetime == 0 || len(m.Ticket) > maxTicket || s.kept == maxTickets {
+	if s.resumption == nil || m.Lifetime == 0 || len(m.Ticket) > maxTicket || s.kept == s.most {
 		return
 	}
 	s.kept++

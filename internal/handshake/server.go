@@ -2,7 +2,6 @@ package handshake
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"io"
 	"slices"
@@ -38,6 +37,10 @@ type Server struct {
 	exporter []byte
 	// parameters are our transport parameters, for QUIC.
 	parameters []byte
+
+	resumption []byte // what tickets are made from
+	left       int    // tickets that are still to be given
+	given      uint8
 }
 
 // serverState takes one message and gives the next state. A nil state without
@@ -116,9 +119,7 @@ func (s *Server) Resolve(op *Op, a Answer) error {
 	case RegisterEarlyData:
 		err = s.registered(a)
 	case SealTicket:
-		if err = s.admit(a.Ticket, a.Lifetime); err == nil {
-			s.end()
-		}
+		err = s.sealed(a.Ticket, a.Lifetime)
 	}
 	for err == nil {
 		q, ok := s.dequeue()
@@ -137,6 +138,7 @@ func (s *Server) Discard() {
 		s.base = nil
 	}
 	clear(s.exporter)
+	clear(s.resumption)
 	s.seal.Session.destroy()
 	s.core.Discard()
 }
@@ -406,6 +408,7 @@ func cut(list []string) []string {
 // certificate, the CertificateRequest.
 func (s *Server) sendEncryptedExtensions(space []byte) error {
 	ee := message.EncryptedExtensions{ALPN: s.result.ALPN, TransportParameters: s.parameters, EarlyData: s.early.taken}
+	s.answerTicketRequest(&ee)
 	b, err := ee.Append(space)
 	if err != nil {
 		return s.misuse(code.Internal, err)
@@ -543,52 +546,5 @@ func (s *Server) waitFinished(t message.Type, msg []byte) (serverState, error) {
 	if err := s.keys(Application, Read, s.clientApp); err != nil {
 		return nil, err
 	}
-	if s.cfg.Resume && has(s.hello.PSKModes, pskDHEKE) {
-		if err := s.sealTicket(); err != nil {
-			return nil, err
-		}
-		return s.expect("our own ticket", (*Server).waitNothing)
-	}
-	if err := s.admit(nil, 0); err != nil {
-		return nil, err
-	}
-	s.end()
-	return nil, nil
-}
-
-func (s *Server) end() {
-	exporter := s.exporter
-	s.exporter = nil
-	s.finish(exporter)
-}
-
-// admit sends a NewSessionTicket. A client that was asked for a certificate gets
-// one in any case: it is how a client of TLS 1.3 learns that it was let in. A
-// lifetime of 0 says that there is nothing to resume (RFC 8446, section 4.6.1).
-func (s *Server) admit(ticket []byte, lifetime uint32) error {
-	if len(ticket) == 0 || lifetime == 0 {
-		if s.cfg.ClientAuth == NoClientCertificate || s.cfg.QUIC { // QUIC has HANDSHAKE_DONE for it
-			return nil
-		}
-		ticket, lifetime = nil, 0
-	}
-	m := message.NewSessionTicket{Lifetime: lifetime, Nonce: ticketNonce, Ticket: ticket}
-	if ticket == nil {
-		var r [4 + 16]byte
-		if _, err := io.ReadFull(s.cfg.Random, r[:]); err != nil {
-			return s.misuse(code.Internal, errors.New("the random source failed"))
-		}
-		m.AgeAdd, m.Ticket = binary.BigEndian.Uint32(r[:]), r[4:]
-	} else {
-		m.AgeAdd, m.MaxEarlyData = s.seal.Session.AgeAdd, s.seal.Session.MaxEarlyData
-	}
-	if err := s.greaseTicket(&m); err != nil {
-		return s.misuse(code.Internal, err)
-	}
-	b, err := m.Append(make([]byte, 0, 64+len(m.Ticket)))
-	if err != nil {
-		return s.misuse(code.Internal, err)
-	}
-	s.send(Application, b)
-	return nil
+	return s.giveTickets()
 }

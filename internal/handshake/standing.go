@@ -24,9 +24,9 @@ type Standing struct {
 	quic     bool
 
 	// resumption is what tickets are made from, nil where none are kept; kept
-	// counts them, and tickets are those that nobody took yet.
+	// counts them, up to most, and tickets are those that nobody took yet.
 	resumption []byte
-	kept       int
+	kept, most int
 	tickets    []*Session
 	alpn       string
 }

@@ -17,6 +17,7 @@ type EncryptedExtensions struct {
 	RecordSizeLimit uint16
 	// TransportParameters are QUIC's, nil where there are none.
 	TransportParameters []byte
+	Tickets             TicketsExpected
 }
 
 // Parse reads msg, a whole message.
@@ -69,6 +70,10 @@ func (m *EncryptedExtensions) Parse(msg []byte) error {
 			}
 		case ExtQUICTransportParameters:
 			m.TransportParameters = x.Body
+		case ExtTicketRequest:
+			if err := m.Tickets.parse(x, t); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -104,6 +109,7 @@ func (m *EncryptedExtensions) Append(b []byte) ([]byte, error) {
 		w.done(at, ExtRecordSizeLimit)
 	}
 	w.transportParameters(m.TransportParameters)
+	w.ticketsExpected(m.Tickets)
 	w.verbatim(m.Extensions)
 	w.close(all, 2, "the extensions block")
 	return w.end(b, start, TypeEncryptedExtensions)

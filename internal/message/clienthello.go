@@ -33,6 +33,7 @@ type ClientHello struct {
 	Authorities       [][]byte
 	PSKModes          []uint8
 	PSK               *PreSharedKeys
+	TicketRequest     TicketRequest
 	EarlyData         bool
 	PostHandshakeAuth bool
 	RecordSizeLimit   uint16
@@ -155,6 +156,8 @@ func (m *ClientHello) extension(x *Extension) (err error) {
 	case ExtSCT:
 		m.SCT = true
 		return empty(x, t)
+	case ExtTicketRequest:
+		return m.TicketRequest.parse(x, t)
 	case ExtEarlyData:
 		m.EarlyData = true
 		return empty(x, t)
@@ -339,6 +342,7 @@ func (m *ClientHello) Append(b []byte) ([]byte, error) {
 		w.vec8(m.PSKModes, "the list of PSK modes")
 		w.done(at, ExtPSKKeyExchangeModes)
 	}
+	w.ticketRequest(m.TicketRequest)
 	if m.PostHandshakeAuth {
 		w.done(w.ext(ExtPostHandshakeAuth), ExtPostHandshakeAuth)
 	}

@@ -185,6 +185,9 @@ func refused() []bad {
 		{"server name echoed", withExtensions(TypeEncryptedExtensions, Extension{ExtServerName, name(0, "a")}), decode, "has a body"},
 		{"early data accepted with a body", withExtensions(TypeEncryptedExtensions, Extension{ExtEarlyData, []byte{1}}), decode, "has a body"},
 		{"server's odd groups", withExtensions(TypeEncryptedExtensions, Extension{ExtSupportedGroups, v16(0)}), decode, "supported_groups"},
+		{"ticket request of one byte", hello(Extension{ExtTicketRequest, []byte{1}}), decode, "ticket_request does not parse"},
+		{"ticket request of three bytes", hello(Extension{ExtTicketRequest, []byte{1, 1, 1}}), decode, "ticket_request does not parse"},
+		{"server's answer to a ticket request of two bytes", withExtensions(TypeEncryptedExtensions, Extension{ExtTicketRequest, []byte{1, 1}}), decode, "ticket_request does not parse"},
 		{"server's record size limit of 0", withExtensions(TypeEncryptedExtensions, Extension{ExtRecordSizeLimit, []byte{0, 0}}), illegal, "less than 64"},
 		{"too many encrypted extensions", withExtensions(TypeEncryptedExtensions, numbered(maxExtensions+1)...), decode, "more than 8192"},
 

@@ -88,7 +88,7 @@ func samples() []sample {
 		{"empty EncryptedExtensions", &EncryptedExtensions{}},
 		{"full EncryptedExtensions", &EncryptedExtensions{
 			ALPN: "h2", ServerName: true, Groups: []suite.GroupID{suite.X25519, suite.P256}, EarlyData: true, RecordSizeLimit: 1000,
-			TransportParameters: fill(5, 1), Extensions: []Extension{grease},
+			TransportParameters: fill(5, 1), Tickets: TicketsExpected{4, true}, Extensions: []Extension{grease},
 		}},
 		{"CertificateRequest", &CertificateRequest{
 			Context: []byte{1, 2, 3}, Schemes: []suite.Scheme{suite.Ed25519, suite.ECDSAWithP256AndSHA256}, CertSchemes: []suite.Scheme{suite.PKCS1WithSHA256},
@@ -120,7 +120,7 @@ func fullClientHello() *ClientHello {
 		PSK: &PreSharedKeys{
 			Identities: []PSKIdentity{{fill(100, 5), 7}, {fill(1, 6), 0}}, Binders: [][]byte{fill(32, 7), fill(48, 8)}, BindersLen: 2 + 33 + 49,
 		},
-		EarlyData: true, PostHandshakeAuth: true, RecordSizeLimit: 16385, TransportParameters: []byte{},
+		EarlyData: true, PostHandshakeAuth: true, RecordSizeLimit: 16385, TransportParameters: []byte{}, TicketRequest: TicketRequest{3, 1, true},
 		Extensions:      []Extension{{0x1a1a, nil}, {ExtPadding, fill(20, 0)}},
 		CertCompression: []Compression{Brotli, Zlib, 0xff01}, OCSP: true, SCT: true,
 	}
@@ -133,13 +133,13 @@ func written(t Type) []ExtensionType {
 	case TypeClientHello:
 		return []ExtensionType{
 			ExtServerName, ExtSupportedVersions, ExtSupportedGroups, ExtSignatureAlgorithms, ExtSignatureAlgorithmsCert, ExtKeyShare, ExtALPN,
-			ExtCookie, ExtCertificateAuthorities, ExtPSKKeyExchangeModes, ExtPostHandshakeAuth, ExtEarlyData, ExtRecordSizeLimit, ExtQUICTransportParameters, ExtPreSharedKey,
+			ExtCookie, ExtCertificateAuthorities, ExtPSKKeyExchangeModes, ExtTicketRequest, ExtPostHandshakeAuth, ExtEarlyData, ExtRecordSizeLimit, ExtQUICTransportParameters, ExtPreSharedKey,
 			ExtCompressCertificate, ExtStatusRequest, ExtSCT,
 		}
 	case TypeServerHello:
 		return []ExtensionType{ExtSupportedVersions, ExtKeyShare, ExtCookie, ExtPreSharedKey}
 	case TypeEncryptedExtensions:
-		return []ExtensionType{ExtServerName, ExtSupportedGroups, ExtALPN, ExtEarlyData, ExtRecordSizeLimit, ExtQUICTransportParameters}
+		return []ExtensionType{ExtServerName, ExtSupportedGroups, ExtALPN, ExtEarlyData, ExtRecordSizeLimit, ExtQUICTransportParameters, ExtTicketRequest}
 	case TypeCertificateRequest:
 		return []ExtensionType{
 			ExtSignatureAlgorithms, ExtSignatureAlgorithmsCert, ExtCertificateAuthorities, ExtOIDFilters, ExtCompressCertificate, ExtStatusRequest, ExtSCT,
