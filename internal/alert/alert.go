@@ -36,6 +36,7 @@ const (
 	CertificateRequired          Alert = 116
 	GeneralError                 Alert = 117
 	NoApplicationProtocol        Alert = 120
+	ECHRequired                  Alert = 121
 )
 
 var names = map[Alert]string{
@@ -68,6 +69,7 @@ var names = map[Alert]string{
 	CertificateRequired:          "certificate_required",
 	GeneralError:                 "general_error",
 	NoApplicationProtocol:        "no_application_protocol",
+	ECHRequired:                  "ech_required",
 }
 
 // String is the alert's name in the RFC, or its number where it has none.

@@ -50,14 +50,17 @@ func ByAlert(a alert.Alert) Code {
 		alert.UnsupportedExtension:
 		return RefusedProtocol
 	}
-	for i := range refusedEntries {
-		if e := &refusedEntries[i]; e.Alert == a && e.Code != RefusedOther {
+	for i := range refusedUsEntries {
+		if e := &refusedUsEntries[i]; e.Alert == a && e.Code != RefusedOther {
 			return e.Code
 		}
 	}
 	return RefusedOther
 }
 
+// refusedUsEntries are those of the M05, the last of which is for all others.
+var refusedUsEntries = slices.Concat(refusedEntries[:len(refusedEntries)-1], echRefusedEntries, refusedEntries[len(refusedEntries)-1:])
+
 // entries holds all pages in the order of their codes, which the tests check.
-var entries = slices.Concat(certificateEntries, protocolEntries, groundEntries, policyEntries,
-	refusedEntries, oursEntries, networkEntries, gatewayEntries, authorityEntries)
+var entries = slices.Concat(certificateEntries, protocolEntries, echProtocolEntries, groundEntries, echGroundEntries,
+	policyEntries, refusedUsEntries, oursEntries, echOursEntries, networkEntries, gatewayEntries, authorityEntries)

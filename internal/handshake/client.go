@@ -25,6 +25,8 @@ type Client struct {
 	sessionID  [32]byte
 	ccsSent    bool
 
+	ech *concealment // nil: the hello travels as it is
+
 	base *schedule.Handshake
 
 	request  *message.CertificateRequest
@@ -247,7 +249,7 @@ func (c *Client) share(g suite.GroupID) error {
 
 func (c *Client) sendHello() error {
 	c.offer()
-	b, err := c.hello.Append(make([]byte, 0, 2048))
+	b, err := c.makeHello()
 	if err != nil {
 		if c.result.Retried { // the server's cookie left no room
 			return c.misuse(code.AnswerTooLarge, err)
@@ -256,7 +258,11 @@ func (c *Client) sendHello() error {
 	}
 	c.helloBytes = b
 	c.bind(b)
-	c.send(Initial, b)
+	sent, err := c.enclose(b)
+	if err != nil {
+		return c.misuse(code.Internal, err)
+	}
+	c.send(Initial, sent)
 	if c.hello.EarlyData {
 		c.beginEarly(b)
 	}
@@ -276,6 +282,9 @@ func (c *Client) waitServerHello(t message.Type, msg []byte) (clientState, error
 		return nil, err
 	}
 	c.received(Initial, msg)
+	if err := c.learnECH(&m); err != nil {
+		return nil, err
+	}
 	if m.IsRetry() {
 		return c.retry(&m, msg)
 	}
@@ -329,8 +338,12 @@ func (c *Client) checkServerHello(m *message.ServerHello) error {
 			if retry {
 				continue // the one extension that may come unasked
 			}
+		case message.ExtEncryptedClientHello:
+			if c.offersECH() { // only a HelloRetryRequest may have it
+				continue
+			}
 		case message.ExtPreSharedKey:
-			if c.session != nil {
+			if c.session != nil || c.rejectedECH() {
 				continue
 			}
 		}
@@ -471,6 +484,8 @@ func (c *Client) waitEncryptedExtensions(t message.Type, msg []byte) (clientStat
 		case x.Type == message.ExtQUICTransportParameters && c.cfg.QUIC:
 		case x.Type == message.ExtEarlyData && c.early.offered:
 		case x.Type == message.ExtTicketRequest && c.hello.TicketRequest.Made: // what follows is counted anyway
+		case x.Type == message.ExtEarlyData && c.early.offered && !c.rejectedECH():
+		case x.Type == message.ExtEncryptedClientHello && c.awaitsConfigs():
 		default:
 			return nil, c.misbehaved(alert.UnsupportedExtension, code.UnsupportedExtension, "the server answered with the extension %s, which was not offered", x.Type)
 		}
@@ -479,6 +494,7 @@ func (c *Client) waitEncryptedExtensions(t message.Type, msg []byte) (clientStat
 	if err := c.checkQUIC(&m); err != nil {
 		return nil, err
 	}
+	c.takeRetryConfigs(&m)
 	if m.ALPN != "" {
 		if !has(c.cfg.ALPN, m.ALPN) {
 			return nil, c.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the server chose the protocol %q, which was not offered", m.ALPN)
@@ -526,6 +542,10 @@ func (c *Client) takeCertificateRequest(msg []byte) (clientState, error) {
 		c.result.CertificateRequest = m
 	}
 	c.result.Asked = true
+	if c.rejectedECH() { // who reads the hello in the clear learns nothing of us (RFC 9849, section 6.1.7)
+		c.chosen = true
+		return c.expect("Certificate", (*Client).waitCert)
+	}
 	c.choose = Op{Kind: SelectCertificate, ServerName: c.hello.ServerName, Schemes: m.Schemes, Authorities: m.Authorities}
 	c.ask(&c.choose, false)
 	return c.expect("Certificate", (*Client).waitCert)
@@ -563,6 +583,9 @@ func (c *Client) waitCV(t message.Type, msg []byte) (clientState, error) {
 	c.received(Handshake, msg)
 	c.add(msg)
 	c.judge()
+	if c.rejectedECH() {
+		c.verify.PublicName = c.hello.ServerName
+	}
 	return c.expect("Finished", (*Client).waitFinished)
 }
 
@@ -643,6 +666,9 @@ func (c *Client) end(space []byte) error {
 	c.send(Handshake, b)
 	if err := c.keys(Application, Write, c.clientApp); err != nil {
 		return err
+	}
+	if c.rejectedECH() {
+		return c.refuseECH()
 	}
 	exporter := c.exporter
 	c.exporter = nil

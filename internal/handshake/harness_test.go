@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/mutual-tls/mutual/internal/alert"
+	"github.com/mutual-tls/mutual/internal/ech"
 	"github.com/mutual-tls/mutual/internal/message"
 	"github.com/mutual-tls/mutual/internal/mint"
 	"github.com/mutual-tls/mutual/internal/suite"
@@ -62,6 +63,9 @@ type end struct {
 	// that it was asked about.
 	stale bool
 	seen  [][32]byte
+	// keys are what a server decrypts with; they are told to who is rejected.
+	keys   []*ech.Key
+	hidden []byte // the last inner hello that the observer saw
 }
 
 func (e *end) pump() {
@@ -161,6 +165,19 @@ func (e *end) answer(op *Op) Answer {
 	case Sign:
 		sig, err := suite.Sign(rand.Reader, signer(op.Credential.Value.(*mint.Leaf)), op.Scheme, op.Input)
 		return Answer{Signature: sig, Err: err}
+	case DecryptECH:
+		var raw [][]byte
+		for _, k := range e.keys {
+			if inner, opener, ok := k.Open(op.ECH, op.AAD); ok {
+				return Answer{Opened: &ECHOpened{Inner: inner, Opener: opener}}
+			}
+			raw = append(raw, k.Config.Raw)
+		}
+		if raw == nil {
+			return Answer{}
+		}
+		list, err := message.AppendECHConfigList(nil, raw...)
+		return Answer{RetryConfigs: list, Err: err}
 	case FindTicket:
 		return Answer{Session: e.offer}
 	case OpenTicket:

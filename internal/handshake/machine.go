@@ -138,6 +138,9 @@ const (
 	// Fresh, once for each: all else, an error included, refuses the early data and
 	// no more than that.
 	RegisterEarlyData
+	// DecryptECH asks a server for what is in Op.ECH, encrypted; no Opened says
+	// that no key of ours reads it, and the outer hello is answered.
+	DecryptECH
 )
 
 // String is the operation's name.
@@ -159,6 +162,8 @@ func (k OpKind) String() string {
 		return "TransportParameters"
 	case RegisterEarlyData:
 		return "RegisterEarlyData"
+	case DecryptECH:
+		return "DecryptECH"
 	}
 	return "unknown"
 }
@@ -184,6 +189,13 @@ type Op struct {
 	// SealTicket too, is whether it is about a session that goes on.
 	Chain   [][]byte
 	Resumed bool
+	// PublicName, if not "", is whom the peer has to be in the place of whom we
+	// meant: it could not read our encrypted hello.
+	PublicName string
+
+	// For DecryptECH: valid until it is resolved.
+	ECH *message.ECHHello
+	AAD []byte
 
 	// For OpenTicket: what the client offers, its first choice first, and the
 	// suite whose hash the session must have. Valid until it is resolved.
@@ -214,10 +226,14 @@ type Answer struct {
 	Parameters []byte
 	// Fresh answers RegisterEarlyData.
 	Fresh bool
-	Err   error
-	Alert alert.Alert
-	Fault Fault
-	Code  code.Code
+	// Opened answers DecryptECH; where it is nil, the client is told RetryConfigs,
+	// an ECHConfigList, if there is one.
+	Opened       *ECHOpened
+	RetryConfigs []byte
+	Err          error
+	Alert        alert.Alert
+	Fault        Fault
+	Code         code.Code
 }
 
 // Credential is a certificate chain that can be shown. It is immutable.
@@ -304,6 +320,11 @@ type Config struct {
 	ClientAuth  ClientAuth
 	Authorities func() [][]byte
 
+	// ECH has a server ask for what clients send encrypted. GreaseECH has a client
+	// that encrypts nothing look as if it did (RFC 9849, section 6.2).
+	ECH       bool
+	GreaseECH bool
+
 	// Resume has a client ask for sessions to offer and keep those that it is
 	// given, and a server open and seal tickets. Without it neither happens.
 	Resume bool
@@ -327,6 +348,8 @@ type Result struct {
 	ALPN       string
 	ServerName string
 	Retried    bool
+	// ECH is what became of Encrypted Client Hello.
+	ECH ECHStatus
 	// Resumed is whether it goes on from an earlier session. PeerChain and Local
 	// are then those of the full handshake.
 	Resumed bool

@@ -26,6 +26,7 @@ type Server struct {
 	share     *message.KeyShare
 	sessionID []byte
 	base      *schedule.Handshake
+	ech       opening
 
 	open     Op
 	choose   Op
@@ -98,6 +99,8 @@ func (s *Server) Resolve(op *Op, a Answer) error {
 	s.waiting = false
 	var err error
 	switch op.Kind {
+	case DecryptECH:
+		err = s.decrypted(a)
 	case OpenTicket:
 		err = s.opened(a.Session)
 	case SelectCertificate:
@@ -152,13 +155,21 @@ func (s *Server) waitClientHello(t message.Type, msg []byte) (serverState, error
 	if t != message.TypeClientHello {
 		return nil, nil
 	}
-	if s.cfg.Resume || s.cfg.QUIC {
+	if s.cfg.Resume || s.cfg.ECH || s.cfg.QUIC {
 		msg = bytes.Clone(msg) // what it offers may be looked into for a while
 	}
 	if err := s.hello.Parse(msg); err != nil {
 		return nil, s.parsed(err)
 	}
 	s.received(Initial, msg)
+	if next, err := s.takeECH(msg); next != nil || err != nil {
+		return next, err
+	}
+	return s.takeHello(msg)
+}
+
+// takeHello answers msg, which is parsed: the hello that the client means.
+func (s *Server) takeHello(msg []byte) (serverState, error) {
 	if err := s.checkClientHello(); err != nil {
 		return nil, err
 	}
@@ -288,10 +299,14 @@ func (s *Server) askAgain(group suite.GroupID, msg []byte) (serverState, error) 
 		LegacyVersion: versionTLS12, Random: message.RetryRandom, SessionID: s.sessionID,
 		CipherSuite: s.suite.ID, Version: versionTLS13, RetryGroup: group,
 	}
+	if s.ech.confirms {
+		m.ECHConfirmation = make([]byte, message.ECHConfirmationLen)
+	}
 	b, err := m.Append(make([]byte, 0, 128))
 	if err != nil {
 		return nil, s.misuse(code.Internal, err)
 	}
+	s.confirmRetry(b)
 	s.add(b)
 	s.send(Initial, b)
 	s.compatibility()
@@ -356,6 +371,7 @@ func (s *Server) takeClientHello() (serverState, error) {
 	if s.result.ServerName != "" {
 		s.agreed("server name", s.result.ServerName)
 	}
+	s.confirm(b)
 	s.add(b)
 	s.send(Initial, b)
 	if !s.result.Retried {
@@ -409,6 +425,7 @@ func cut(list []string) []string {
 func (s *Server) sendEncryptedExtensions(space []byte) error {
 	ee := message.EncryptedExtensions{ALPN: s.result.ALPN, TransportParameters: s.parameters, EarlyData: s.early.taken}
 	s.answerTicketRequest(&ee)
+	ee := message.EncryptedExtensions{ALPN: s.result.ALPN, TransportParameters: s.parameters, EarlyData: s.early.taken, ECHRetryConfigs: s.ech.retry}
 	b, err := ee.Append(space)
 	if err != nil {
 		return s.misuse(code.Internal, err)

@@ -41,7 +41,7 @@ var floors = [][]string{
 	{"internal/stream", "internal/quic"},
 	{"internal/handshake"},
 	{"internal/record"},
-	{"internal/observe", "internal/schedule/rfc8448"},
+	{"internal/observe", "internal/ech", "internal/schedule/rfc8448"},
 	{"internal/message", "internal/schedule"},
 	{"internal/suite"},
 	{"identity"},

@@ -18,6 +18,9 @@ type EncryptedExtensions struct {
 	// TransportParameters are QUIC's, nil where there are none.
 	TransportParameters []byte
 	Tickets             TicketsExpected
+	// ECHRetryConfigs is the ECHConfigList of encrypted_client_hello, nil where
+	// there is none.
+	ECHRetryConfigs []byte
 }
 
 // Parse reads msg, a whole message.
@@ -64,6 +67,11 @@ func (m *EncryptedExtensions) Parse(msg []byte) error {
 			if err := empty(x, t); err != nil {
 				return err
 			}
+		case ExtEncryptedClientHello:
+			if _, err := ParseECHConfigList(x.Body); err != nil {
+				return decodeError(t, "%s does not parse: %v", x.Type, err)
+			}
+			m.ECHRetryConfigs = x.Body
 		case ExtRecordSizeLimit:
 			if m.RecordSizeLimit, err = recordSizeLimit(x, t); err != nil {
 				return err
@@ -110,6 +118,11 @@ func (m *EncryptedExtensions) Append(b []byte) ([]byte, error) {
 	}
 	w.transportParameters(m.TransportParameters)
 	w.ticketsExpected(m.Tickets)
+	if m.ECHRetryConfigs != nil {
+		at := w.ext(ExtEncryptedClientHello)
+		w.raw(m.ECHRetryConfigs)
+		w.done(at, ExtEncryptedClientHello)
+	}
 	w.verbatim(m.Extensions)
 	w.close(all, 2, "the extensions block")
 	return w.end(b, start, TypeEncryptedExtensions)

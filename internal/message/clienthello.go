@@ -44,6 +44,7 @@ type ClientHello struct {
 	// SCT are whether a response and timestamps may stand beside it.
 	CertCompression []Compression
 	OCSP, SCT       bool
+	ECH             *ECHHello
 }
 
 // PreSharedKeys is a client's pre_shared_key (RFC 8446, section 4.2.11).
@@ -164,6 +165,9 @@ func (m *ClientHello) extension(x *Extension) (err error) {
 	case ExtPostHandshakeAuth:
 		m.PostHandshakeAuth = true
 		return empty(x, t)
+	case ExtEncryptedClientHello:
+		m.ECH, err = echHello(x)
+		return err
 	case ExtRecordSizeLimit:
 		m.RecordSizeLimit, err = recordSizeLimit(x, t)
 		return err
@@ -364,6 +368,9 @@ func (m *ClientHello) Append(b []byte) ([]byte, error) {
 		w.done(at, ExtRecordSizeLimit)
 	}
 	w.transportParameters(m.TransportParameters)
+	if m.ECH != nil {
+		w.echHello(m.ECH)
+	}
 	w.verbatim(m.Extensions)
 	if m.Order != nil {
 		m.Order.put(w.b[all:])

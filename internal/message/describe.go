@@ -342,8 +342,11 @@ func tellExtension(x ExtensionType, t Type, retry bool, body []byte) (string, bo
 			return "outer: the real hello is in it, encrypted (" + counted(len(body), "byte") + ")", true
 		case hello && len(body) == 1 && body[0] == 1:
 			return "inner", true
+		case t == TypeEncryptedExtensions:
+			list, err := ParseECHConfigList(body)
+			return "retry with " + counted(len(list), "config"), err == nil
 		}
-		return counted(len(body), "byte"), !hello
+		return counted(len(body), "byte"), !hello && len(body) == ECHConfirmationLen
 	case ExtRenegotiationInfo:
 		v := r.vec8()
 		return inHex(v), r.ok()

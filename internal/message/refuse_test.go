@@ -166,6 +166,16 @@ func refused() []bad {
 		{"status_request cut off", hello(Extension{ExtStatusRequest, []byte{1, 0, 0}}), decode, "status_request"},
 		{"status_request with an empty responder", hello(Extension{ExtStatusRequest, []byte{1, 0, 2, 0, 0, 0, 0}}), decode, "status_request"},
 		{"wish for timestamps with a body", hello(Extension{ExtSCT, []byte{0}}), decode, "has a body"},
+		{"empty encrypted_client_hello", hello(Extension{ExtEncryptedClientHello, nil}), decode, "is empty"},
+		{"encrypted_client_hello of type 2", hello(Extension{ExtEncryptedClientHello, []byte{2}}), illegal, "unknown type 2"},
+		{"inner encrypted_client_hello with a body", hello(Extension{ExtEncryptedClientHello, []byte{1, 0}}), decode, "does not parse"},
+		{"encrypted_client_hello without a payload", hello(Extension{ExtEncryptedClientHello, join([]byte{0, 0, 1, 0, 1, 9}, v16(1), v16())}), decode, "does not parse"},
+		{"encrypted_client_hello that is cut", hello(Extension{ExtEncryptedClientHello, join([]byte{0, 0, 1, 0, 1, 9}, v16(1))}), decode, "does not parse"},
+		{"encapsulated key of 2049 bytes", hello(Extension{ExtEncryptedClientHello, join([]byte{0, 0, 1, 0, 1, 9}, v16(fill(2049, 1)...), v16(1))}), decode, "2049 bytes"},
+		{"retry with an ECH confirmation of 7 bytes", retry(Extension{ExtEncryptedClientHello, fill(7, 1)}), decode, "does not parse"},
+		{"retry with an ECH confirmation of 9 bytes", retry(Extension{ExtEncryptedClientHello, fill(9, 1)}), decode, "does not parse"},
+		{"ServerHello with an ECH confirmation", answer(Extension{ExtEncryptedClientHello, fill(8, 1)}), illegal, "must not stand there"},
+		{"retry configs that do not parse", withExtensions(TypeEncryptedExtensions, Extension{ExtEncryptedClientHello, []byte{0xba, 0xdd, 0xec, 0xcc}}), decode, "does not parse"},
 		{"record size limit of 63", hello(Extension{ExtRecordSizeLimit, []byte{0, 63}}), illegal, "less than 64"},
 
 		{"server's session identifier of 33 bytes", wrap(TypeServerHello, join([]byte{3, 3}, fill(32, 0), v8(fill(33, 1)...), []byte{0x13, 1, 0})), decode, "session identifier"},
@@ -244,7 +254,7 @@ func TestWhatIsAtItsLimitIsTaken(t *testing.T) {
 		"server name": hello(Extension{ExtServerName, v16(join([]byte{0}, v16(fill(255, 'a')...))...)}),
 		"size limit":  hello(Extension{ExtRecordSizeLimit, []byte{0, 64}}),
 		"chain":       wrap(TypeCertificate, join(v8(), v24(times(MaxChain, join(v24(1), v16()))...))),
-		"unread CH extensions with any body": hello(Extension{ExtStatusRequest, []byte{2}}, Extension{ExtEncryptedClientHello, nil},
+		"unread CH extensions with any body": hello(Extension{ExtStatusRequest, []byte{2}}, Extension{ExtUseSRTP, nil},
 			Extension{ExtRenegotiationInfo, []byte{7, 7}}),
 	} {
 		if err := blank(Type(msg[0])).Parse(msg); err != nil {
@@ -269,6 +279,7 @@ var standsIn = map[string]string{
 	"quic_transport_parameters": "CH EE",     // RFC 9001
 	"ticket_request":            "CH EE",     // RFC 9149
 	"encrypted_client_hello":    "CH HRR EE", // RFC 9849
+	"ech_outer_extensions":      "",          // only in what is encrypted
 }
 
 func TestKnownExtensionsStandOnlyWhereTheTableAllowsThem(t *testing.T) {

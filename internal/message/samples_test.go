@@ -69,6 +69,10 @@ func samples() []sample {
 	return []sample{
 		{"smallest ClientHello", &ClientHello{LegacyVersion: 0x0303, Random: random(1), CipherSuites: []suite.ID{suite.AES128GCMSHA256}, Compression: []byte{0}}},
 		{"full ClientHello", fullClientHello()},
+		{"ClientHelloInner", &ClientHello{
+			LegacyVersion: 0x0303, Random: random(5), CipherSuites: []suite.ID{suite.AES128GCMSHA256}, Compression: []byte{0},
+			Versions: []uint16{0x0304}, ECH: &ECHHello{Inner: true},
+		}},
 		{"ClientHello without a key share", &ClientHello{
 			LegacyVersion: 0x0303, Random: random(2), CipherSuites: []suite.ID{suite.AES128GCMSHA256}, Compression: []byte{0},
 			Versions: []uint16{0x0304}, HasKeyShares: true,
@@ -79,7 +83,7 @@ func samples() []sample {
 		}},
 		{"HelloRetryRequest", &ServerHello{
 			LegacyVersion: 0x0303, Random: RetryRandom, CipherSuite: suite.AES128GCMSHA256, Version: 0x0304,
-			RetryGroup: suite.P256, Cookie: fill(40, 9), Extensions: []Extension{{ExtEncryptedClientHello, fill(8, 1)}},
+			RetryGroup: suite.P256, Cookie: fill(40, 9), ECHConfirmation: fill(8, 1),
 		}},
 		{"ServerHello of TLS 1.2", &ServerHello{
 			LegacyVersion: 0x0303, Random: random(4), SessionID: fill(8, 7), CipherSuite: 0xc02f,
@@ -89,6 +93,7 @@ func samples() []sample {
 		{"full EncryptedExtensions", &EncryptedExtensions{
 			ALPN: "h2", ServerName: true, Groups: []suite.GroupID{suite.X25519, suite.P256}, EarlyData: true, RecordSizeLimit: 1000,
 			TransportParameters: fill(5, 1), Tickets: TicketsExpected{4, true}, Extensions: []Extension{grease},
+			TransportParameters: fill(5, 1), ECHRetryConfigs: sampleConfigList(), Extensions: []Extension{grease},
 		}},
 		{"CertificateRequest", &CertificateRequest{
 			Context: []byte{1, 2, 3}, Schemes: []suite.Scheme{suite.Ed25519, suite.ECDSAWithP256AndSHA256}, CertSchemes: []suite.Scheme{suite.PKCS1WithSHA256},
@@ -123,6 +128,7 @@ func fullClientHello() *ClientHello {
 		EarlyData: true, PostHandshakeAuth: true, RecordSizeLimit: 16385, TransportParameters: []byte{}, TicketRequest: TicketRequest{3, 1, true},
 		Extensions:      []Extension{{0x1a1a, nil}, {ExtPadding, fill(20, 0)}},
 		CertCompression: []Compression{Brotli, Zlib, 0xff01}, OCSP: true, SCT: true,
+		ECH: &ECHHello{Suite: ECHSuite{1, 3}, ConfigID: 42, Enc: fill(32, 9), Payload: fill(200, 10)},
 	}
 }
 
@@ -135,11 +141,14 @@ func written(t Type) []ExtensionType {
 			ExtServerName, ExtSupportedVersions, ExtSupportedGroups, ExtSignatureAlgorithms, ExtSignatureAlgorithmsCert, ExtKeyShare, ExtALPN,
 			ExtCookie, ExtCertificateAuthorities, ExtPSKKeyExchangeModes, ExtTicketRequest, ExtPostHandshakeAuth, ExtEarlyData, ExtRecordSizeLimit, ExtQUICTransportParameters, ExtPreSharedKey,
 			ExtCompressCertificate, ExtStatusRequest, ExtSCT,
+			ExtCookie, ExtCertificateAuthorities, ExtPSKKeyExchangeModes, ExtPostHandshakeAuth, ExtEarlyData, ExtRecordSizeLimit,
+			ExtQUICTransportParameters, ExtEncryptedClientHello, ExtPreSharedKey,
 		}
 	case TypeServerHello:
-		return []ExtensionType{ExtSupportedVersions, ExtKeyShare, ExtCookie, ExtPreSharedKey}
+		return []ExtensionType{ExtSupportedVersions, ExtKeyShare, ExtCookie, ExtPreSharedKey, ExtEncryptedClientHello}
 	case TypeEncryptedExtensions:
 		return []ExtensionType{ExtServerName, ExtSupportedGroups, ExtALPN, ExtEarlyData, ExtRecordSizeLimit, ExtQUICTransportParameters, ExtTicketRequest}
+		return []ExtensionType{ExtServerName, ExtSupportedGroups, ExtALPN, ExtEarlyData, ExtRecordSizeLimit, ExtQUICTransportParameters, ExtEncryptedClientHello}
 	case TypeCertificateRequest:
 		return []ExtensionType{
 			ExtSignatureAlgorithms, ExtSignatureAlgorithmsCert, ExtCertificateAuthorities, ExtOIDFilters, ExtCompressCertificate, ExtStatusRequest, ExtSCT,

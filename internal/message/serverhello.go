@@ -27,8 +27,11 @@ type ServerHello struct {
 	// RetryGroup and Cookie are a HelloRetryRequest's.
 	RetryGroup suite.GroupID
 	Cookie     []byte
-	PSKIndex   uint16
-	HasPSK     bool
+	// ECHConfirmation is the 8 bytes of encrypted_client_hello in a
+	// HelloRetryRequest; it is written last.
+	ECHConfirmation []byte
+	PSKIndex        uint16
+	HasPSK          bool
 }
 
 // RetryRandom is the Random that makes a ServerHello a HelloRetryRequest: the
@@ -120,6 +123,8 @@ func (m *ServerHello) extension(x *Extension) error {
 	case ExtPreSharedKey:
 		m.HasPSK = true
 		m.PSKIndex = r.u16()
+	case ExtEncryptedClientHello:
+		m.ECHConfirmation = r.take(ECHConfirmationLen)
 	default:
 		return nil
 	}
@@ -165,6 +170,11 @@ func (m *ServerHello) Append(b []byte) ([]byte, error) {
 		w.done(at, ExtPreSharedKey)
 	}
 	w.verbatim(m.Extensions)
+	if m.ECHConfirmation != nil {
+		at := w.ext(ExtEncryptedClientHello)
+		w.raw(m.ECHConfirmation)
+		w.done(at, ExtEncryptedClientHello)
+	}
 	w.close(all, 2, "the extensions block")
 	return w.end(b, start, TypeServerHello)
 }

@@ -49,6 +49,9 @@ const (
 	Alert
 	// Done: the handshake is over for this side.
 	Done
+	// Hidden: the ClientHello in Bytes, which From means, travels encrypted in the
+	// one that is told next by who sends it, and was told last by who reads it.
+	Hidden
 )
 
 // Event is one thing that happened. Bytes are valid only during the call.
