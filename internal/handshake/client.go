@@ -482,7 +482,6 @@ func (c *Client) waitEncryptedExtensions(t message.Type, msg []byte) (clientStat
 		case x.Type == message.ExtServerName && c.hello.ServerName != "":
 		case x.Type == message.ExtALPN && len(c.cfg.ALPN) > 0:
 		case x.Type == message.ExtQUICTransportParameters && c.cfg.QUIC:
-		case x.Type == message.ExtEarlyData && c.early.offered:
 		case x.Type == message.ExtTicketRequest && c.hello.TicketRequest.Made: // what follows is counted anyway
 		case x.Type == message.ExtEarlyData && c.early.offered && !c.rejectedECH():
 		case x.Type == message.ExtEncryptedClientHello && c.awaitsConfigs():

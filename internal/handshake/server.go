@@ -423,9 +423,8 @@ func cut(list []string) []string {
 // sendEncryptedExtensions sends EncryptedExtensions and, where we ask for a
 // certificate, the CertificateRequest.
 func (s *Server) sendEncryptedExtensions(space []byte) error {
-	ee := message.EncryptedExtensions{ALPN: s.result.ALPN, TransportParameters: s.parameters, EarlyData: s.early.taken}
-	s.answerTicketRequest(&ee)
 	ee := message.EncryptedExtensions{ALPN: s.result.ALPN, TransportParameters: s.parameters, EarlyData: s.early.taken, ECHRetryConfigs: s.ech.retry}
+	s.answerTicketRequest(&ee)
 	b, err := ee.Append(space)
 	if err != nil {
 		return s.misuse(code.Internal, err)

@@ -92,8 +92,7 @@ func samples() []sample {
 		{"empty EncryptedExtensions", &EncryptedExtensions{}},
 		{"full EncryptedExtensions", &EncryptedExtensions{
 			ALPN: "h2", ServerName: true, Groups: []suite.GroupID{suite.X25519, suite.P256}, EarlyData: true, RecordSizeLimit: 1000,
-			TransportParameters: fill(5, 1), Tickets: TicketsExpected{4, true}, Extensions: []Extension{grease},
-			TransportParameters: fill(5, 1), ECHRetryConfigs: sampleConfigList(), Extensions: []Extension{grease},
+			TransportParameters: fill(5, 1), Tickets: TicketsExpected{4, true}, ECHRetryConfigs: sampleConfigList(), Extensions: []Extension{grease},
 		}},
 		{"CertificateRequest", &CertificateRequest{
 			Context: []byte{1, 2, 3}, Schemes: []suite.Scheme{suite.Ed25519, suite.ECDSAWithP256AndSHA256}, CertSchemes: []suite.Scheme{suite.PKCS1WithSHA256},
@@ -139,16 +138,14 @@ func written(t Type) []ExtensionType {
 	case TypeClientHello:
 		return []ExtensionType{
 			ExtServerName, ExtSupportedVersions, ExtSupportedGroups, ExtSignatureAlgorithms, ExtSignatureAlgorithmsCert, ExtKeyShare, ExtALPN,
-			ExtCookie, ExtCertificateAuthorities, ExtPSKKeyExchangeModes, ExtTicketRequest, ExtPostHandshakeAuth, ExtEarlyData, ExtRecordSizeLimit, ExtQUICTransportParameters, ExtPreSharedKey,
 			ExtCompressCertificate, ExtStatusRequest, ExtSCT,
-			ExtCookie, ExtCertificateAuthorities, ExtPSKKeyExchangeModes, ExtPostHandshakeAuth, ExtEarlyData, ExtRecordSizeLimit,
+			ExtCookie, ExtCertificateAuthorities, ExtPSKKeyExchangeModes, ExtTicketRequest, ExtPostHandshakeAuth, ExtEarlyData, ExtRecordSizeLimit,
 			ExtQUICTransportParameters, ExtEncryptedClientHello, ExtPreSharedKey,
 		}
 	case TypeServerHello:
 		return []ExtensionType{ExtSupportedVersions, ExtKeyShare, ExtCookie, ExtPreSharedKey, ExtEncryptedClientHello}
 	case TypeEncryptedExtensions:
-		return []ExtensionType{ExtServerName, ExtSupportedGroups, ExtALPN, ExtEarlyData, ExtRecordSizeLimit, ExtQUICTransportParameters, ExtTicketRequest}
-		return []ExtensionType{ExtServerName, ExtSupportedGroups, ExtALPN, ExtEarlyData, ExtRecordSizeLimit, ExtQUICTransportParameters, ExtEncryptedClientHello}
+		return []ExtensionType{ExtServerName, ExtSupportedGroups, ExtALPN, ExtEarlyData, ExtRecordSizeLimit, ExtQUICTransportParameters, ExtTicketRequest, ExtEncryptedClientHello}
 	case TypeCertificateRequest:
 		return []ExtensionType{
 			ExtSignatureAlgorithms, ExtSignatureAlgorithmsCert, ExtCertificateAuthorities, ExtOIDFilters, ExtCompressCertificate, ExtStatusRequest, ExtSCT,
