@@ -82,7 +82,7 @@ func (s *sealed) unmarshal(b []byte) bool {
 
 // serverRests is what a server's session rests on.
 func (c *Conn) serverRests(generation [sha256.Size]byte, own *Certificate, serverName string) [sha256.Size]byte {
-	return digest("mutual session", []byte{byte(c.resumption.mode)}, generation[:], own.sum[:], []byte(serverName))
+	return digest("mutual session"+overQUIC(c.transport), []byte{byte(c.resumption.mode)}, generation[:], own.sum[:], []byte(serverName))
 }
 
 // openTicket finds the session behind the first identity that we know. Where it

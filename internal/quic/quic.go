@@ -26,6 +26,7 @@ type Crypto struct {
 	taken    int
 	server   bool
 
+	peer  []byte          // the peer's transport parameters
 	level handshake.Level // of what is read now
 	held  []byte          // bytes of that level that nobody took yet
 	err   error
@@ -51,6 +52,9 @@ func (c *Crypto) Result() *handshake.Result { return c.result }
 // Level is the level whose bytes are taken now.
 func (c *Crypto) Level() handshake.Level { return c.level }
 
+// PeerParameters are the peer's transport parameters, nil before they came.
+func (c *Crypto) PeerParameters() []byte { return c.peer }
+
 // Next is the next thing that QUIC has to know: Send, Keys, PeerParameters,
 // SkipEarlyData or Done. The bytes and the secret of it are the caller's, who
 // zeroes a secret that it is done with.
@@ -74,6 +78,9 @@ func (c *Crypto) Op() *handshake.Op {
 	c.ops = c.ops[1:]
 	return op
 }
+
+// Pending says whether Op has one to give.
+func (c *Crypto) Pending() bool { return len(c.ops) > 0 }
 
 // Resolve answers an operation that Op gave.
 func (c *Crypto) Resolve(op *handshake.Op, a handshake.Answer) error {
@@ -184,6 +191,8 @@ func (c *Crypto) pump() error {
 		case handshake.Ask:
 			c.ops = append(c.ops, e.Op)
 			continue
+		case handshake.PeerParameters:
+			c.peer = e.Bytes
 		case handshake.Keys:
 			e.Secret = bytes.Clone(e.Secret)
 			if e.Direction == handshake.Read && e.Level != handshake.Early {

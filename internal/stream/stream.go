@@ -112,6 +112,12 @@ func (s *Stream) Drive(m handshake.Machine, server bool, rekeyAfter uint64) {
 	s.out.rekeyAfter = rekeyAfter
 }
 
+// Adopt makes s, which drove nothing but watched a machine that something else
+// drives, the place of what came of it. It seals and receives nothing.
+func (s *Stream) Adopt(r *handshake.Result) {
+	s.machine, s.result, s.standing = nil, r, r.Standing
+}
+
 // Start sends a client's first flight: c is the machine that Drive was given.
 func (s *Stream) Start(c *handshake.Client) error {
 	s.in.begun = true
