@@ -175,7 +175,7 @@ func (c *Conn) keepTicket(t *handshake.Session) bool {
 	for _, der := range r.PeerChain {
 		total += len(der)
 	}
-	if o.peer == "" || !c.proven || total > maxKeptChain || o.request != nil && len(o.request.Raw) > maxRequest {
+	if o.peer == "" || c.verdict == nil || total > maxKeptChain || o.request != nil && len(o.request.Raw) > maxRequest {
 		return false
 	}
 	s := &session{

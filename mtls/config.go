@@ -45,6 +45,11 @@ type ClientConfig struct {
 	Servers Verifier
 	// ALPN are the application protocols that we offer, by preference.
 	ALPN []string
+	// PostHandshakeAuth lets servers ask for our certificate after the handshake
+	// (RFC 8446, section 4.6.2): Identity is asked then, and data flows on
+	// meanwhile. A server may do so at any time, and learns who we are. It is not
+	// offered where all of ALPN is HTTP/2 and HTTP/3, which forbid it.
+	PostHandshakeAuth bool
 	// KeyShares is how many key shares to send at first, 1 or 2; 0 is 2 where the
 	// first group is a hybrid (its classical half costs little and saves a
 	// round trip), else 1.

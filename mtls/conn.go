@@ -12,7 +12,6 @@ import (
 
 	"github.com/mutual-tls/mutual/internal/live"
 	"github.com/mutual-tls/mutual/internal/stream"
-	"github.com/mutual-tls/mutual/pki"
 )
 
 // Conn is a connection whose handshake is over. It is a net.Conn: Read, Write,
@@ -23,11 +22,20 @@ type Conn struct {
 	serverName string // whom a client meant
 	stream     stream.Stream
 
+	// claim and verdict are the handshake's; nil: the peer showed nothing.
 	claim   Claim
-	verdict *Verdict // nil: the peer showed nothing
-	peer    Peer
-	proven  bool
+	verdict *Verdict
 	origin  *origin // nil where nothing is resumed
+
+	// admission is what the connection stands by now, nil where nobody was proven;
+	// local is what we showed after the handshake, nil for nothing.
+	admission atomic.Pointer[admission]
+	local     atomic.Pointer[Certificate]
+	admitting sync.Mutex // of changing them, and when they end
+	asked     struct {
+		sync.Mutex
+		of map[string]*asked // by context
+	}
 
 	in  reading
 	out writing
@@ -95,35 +103,13 @@ func (c *Conn) stand() {
 		c.begin()
 	}
 	if c.verdict != nil {
-		c.peer, c.proven = c.verdict.Peer, true
-		c.until.Store(&c.verdict.Until)
-		c.standing.Add(&c.place, c, c.verdict.Until)
-		if c.rechecks.Load() != c.judgedAt {
-			// The peer was judged before a change that it is to be judged by, and
-			// did not stand yet when the others were judged again.
-			go c.recheck(context.Background())
-		}
+		_ = c.admit(c.claim, c.verdict, 0, c.judgedAt) // nobody can have closed it yet
 	}
 	if c.stream.Ticketed() { // it came right behind the handshake
 		c.keepTickets()
 	}
+	c.postHandshake()
 }
-
-// Peer is who was proven to be at the other end; false where nobody was asked.
-func (c *Conn) Peer() (Peer, bool) { return c.peer, c.proven }
-
-// PeerChain is what the peer showed, now or in the session's full handshake, its leaf first and the rest in its order;
-// nil where nobody was proven. Only the leaf was proven by itself: what a path
-// stands on is Peer's Path.
-func (c *Conn) PeerChain() []*pki.Certificate {
-	if !c.proven {
-		return nil
-	}
-	return c.shownChain()
-}
-
-// Verdict is the judgement that admitted the peer, nil where there was none.
-func (c *Conn) Verdict() *Verdict { return c.verdict }
 
 // Negotiated is what the two ends agreed on.
 type Negotiated struct {
@@ -139,8 +125,8 @@ type Negotiated struct {
 	// Resumed is whether the two went on from an earlier session: the peer is who
 	// was proven then, and was judged again now.
 	Resumed bool
-	// ClientAuthenticated is whether the client showed a certificate, now or in
-	// the session's full handshake.
+	// ClientAuthenticated is whether the client showed a certificate, now, in the
+	// session's full handshake or after it.
 	ClientAuthenticated bool
 }
 
@@ -148,21 +134,15 @@ type Negotiated struct {
 func (c *Conn) Negotiated() Negotiated {
 	r := c.stream.Result()
 	n := Negotiated{Suite: r.Suite.ID, Group: r.Group, Scheme: r.Scheme, ALPN: r.ALPN, ServerName: r.ServerName, Retried: r.Retried, Resumed: r.Resumed}
+	if a := c.admission.Load(); a != nil && a.scheme != 0 {
+		n.Scheme = a.scheme
+	}
 	if c.role == RoleServer {
-		n.ClientAuthenticated = r.PeerChain != nil
+		n.ClientAuthenticated = c.admission.Load() != nil
 	} else {
-		n.ClientAuthenticated = r.Local != nil
+		n.ClientAuthenticated = c.Local() != nil
 	}
 	return n
-}
-
-// Local is the certificate that we showed, now or in the session's full
-// handshake, nil for none.
-func (c *Conn) Local() *Certificate {
-	if l := c.stream.Result().Local; l != nil {
-		return l.Value.(*Certificate)
-	}
-	return nil
 }
 
 // Export derives n bytes that only the two ends know, for a label and a context
@@ -360,6 +340,7 @@ func (c *Conn) open() error {
 	if c.stream.Ticketed() {
 		c.keepTickets()
 	}
+	c.postHandshake()
 	if err != nil {
 		return c.stop(err)
 	}

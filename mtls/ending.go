@@ -228,10 +228,18 @@ func (c *Conn) Due() {
 	if c.closed.Load() {
 		return
 	}
-	if c.ended.CompareAndSwap(nil, c.refuseEnded()) {
+	c.admitting.Lock()
+	defer c.admitting.Unlock()
+	if c.ended.Load() == nil {
+		until := *c.until.Load()
+		if until.IsZero() || c.clock().Before(until) {
+			c.standing.Move(&c.place, until) // it was proven anew meanwhile
+			return
+		}
+		c.ended.CompareAndSwap(nil, c.refuseEnded())
 		c.endContext(c.ended.Load())
 		if c.limits.Grace > 0 {
-			c.standing.Move(&c.place, c.until.Load().Add(c.limits.Grace))
+			c.standing.Move(&c.place, until.Add(c.limits.Grace))
 			return
 		}
 	}
@@ -267,6 +275,17 @@ func (c *Conn) cutOff(r *Refusal) {
 
 // recheck judges the peer again.
 func (c *Conn) recheck(ctx context.Context) {
+	for {
+		a := c.admission.Load()
+		if a == nil || c.recheckAs(ctx, a) {
+			return
+		}
+	}
+}
+
+// recheckAs judges a again, and says whether it is still what the connection
+// stands by.
+func (c *Conn) recheckAs(ctx context.Context, a *admission) bool {
 	now := c.clock()
 	if end := c.until.Load(); end != nil && !end.IsZero() && now.After(*end) {
 		// Its time is over, and it has its grace: that is no news, and whatever else
@@ -274,19 +293,28 @@ func (c *Conn) recheck(ctx context.Context) {
 		now = *end
 	}
 	claim := Claim{
-		Occasion: Recheck, Role: c.peerRole(), Chain: c.claim.Chain, ServerName: c.serverName,
-		Now: now, Remote: c.transport.RemoteAddr(), parsed: c.claim.parsed,
+		Occasion: Recheck, Role: c.peerRole(), Chain: a.claim.Chain, ServerName: c.serverName,
+		Now: now, Remote: c.transport.RemoteAddr(), parsed: a.claim.parsed,
 	}
 	v, err := c.verifier.Verify(ctx, &claim)
-	if v = settle(v, err); v.OK {
+	v = settle(v, err)
+	c.admitting.Lock()
+	if c.admission.Load() != a {
+		c.admitting.Unlock()
+		return false
+	}
+	if v.OK {
 		// The same peer, perhaps by another path, which ends at another time.
 		if !c.until.Swap(&v.Until).Equal(v.Until) && c.ended.Load() == nil {
 			c.standing.Move(&c.place, v.Until)
 		}
-		return
+		c.admitting.Unlock()
+		return true
 	}
 	r := c.refuseRecheck(v, err)
 	c.ended.CompareAndSwap(nil, r)
+	c.admitting.Unlock()
 	c.endContext(r)
 	c.cutOff(c.ended.Load())
+	return true
 }

@@ -145,6 +145,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	var auth handshake.ClientAuth
 	switch cfg.Clients.mode {
 	case clientsAnonymous:
+	case clientsOnRequest:
 	case clientsOptional:
 		auth = handshake.RequestClientCertificate
 	case clientsRequired:
@@ -152,7 +153,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	default:
 		return nil, errors.New("ServerConfig.Clients is not set: say Anonymous(), Optional(verifier) or Required(verifier)")
 	}
-	if auth != handshake.NoClientCertificate {
+	if cfg.Clients.mode != clientsAnonymous {
 		if cfg.Clients.verifier == nil {
 			return nil, errors.New("clients can't be verified without a Verifier: without authorities there is no start")
 		}
@@ -236,6 +237,8 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	e.hs.PostHandshakeAuth = cfg.PostHandshakeAuth &&
+		(len(cfg.ALPN) == 0 || slices.ContainsFunc(cfg.ALPN, func(p string) bool { return p != "h2" && p != "h3" }))
 	switch {
 	case cfg.KeyShares < 0 || cfg.KeyShares > 2:
 		return nil, fmt.Errorf("KeyShares is %d; one or two are sent, and 0 leaves the choice to us", cfg.KeyShares)

@@ -170,6 +170,10 @@ func (c *Conn) verifyPeer(ctx context.Context, op *handshake.Op) handshake.Answe
 // judge asks the verifier, and gives a whole verdict.
 func (c *Conn) judge(ctx context.Context, claim *Claim) (*Verdict, error) {
 	c.judgedAt = c.rechecks.Load()
+	return c.verdictOf(ctx, claim)
+}
+
+func (c *Conn) verdictOf(ctx context.Context, claim *Claim) (*Verdict, error) {
 	verdict, err := c.verifier.Verify(ctx, claim)
 	if verdict = settle(verdict, err); !verdict.OK {
 		return verdict, err

@@ -151,14 +151,10 @@ func (r *Refusal) judgedBy(v *Verdict, who string) {
 
 // shownChain is the peer's chain as far as it was shown.
 func (c *Conn) shownChain() []*pki.Certificate {
-	if len(c.claim.Chain) == 0 {
-		return nil
+	if a := c.admission.Load(); a != nil {
+		return parsedChain(&a.claim)
 	}
-	chain, err := c.claim.Certificates()
-	if err != nil {
-		return nil
-	}
-	return chain
+	return parsedChain(&c.claim)
 }
 
 // peerName is what to call the peer before it is proven.
@@ -213,8 +209,8 @@ func (c *Conn) refusePeerAlert(e *stream.PeerAlert) *Refusal {
 	r := newRefusal(k, PeerRefusedUs, "waiting for "+e.At,
 		fmt.Sprintf("%s refused %s: %s", c.plainPeerName(), c.ownName(), alertWords(e.Alert, entry)), nil)
 	r.Alert, r.HasAlert = e.Alert, true
-	if c.proven {
-		r.Shown = c.peer
+	if p, ok := c.Peer(); ok {
+		r.Shown = p
 	}
 	return r
 }
@@ -275,9 +271,10 @@ func refuseDial(address string, err error) *Refusal {
 
 // refuseEnded is the refusal of a connection whose peer's admission has ended.
 func (c *Conn) refuseEnded() *Refusal {
+	peer, _ := c.Peer()
 	r := newRefusal(code.AdmissionEnded, OurPolicy, "application data",
-		fmt.Sprintf("%s, proven to be %s, is no longer admitted: its certificate ended at %s", c.peerName(), identity.Quote(c.peer.Name()), c.until.Load().UTC().Format(time.RFC3339)), nil)
-	r.Alert, r.HasAlert, r.Sent, r.Shown = alert.CertificateExpired, true, true, c.peer
+		fmt.Sprintf("%s, proven to be %s, is no longer admitted: its certificate ended at %s", c.peerName(), identity.Quote(peer.Name()), c.until.Load().UTC().Format(time.RFC3339)), nil)
+	r.Alert, r.HasAlert, r.Sent, r.Shown = alert.CertificateExpired, true, true, peer
 	return r
 }
 

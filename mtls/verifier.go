@@ -116,6 +116,7 @@ const (
 	clientsAnonymous
 	clientsOptional
 	clientsRequired
+	clientsOnRequest
 )
 
 // Anonymous asks clients for nothing: an ordinary TLS server.

@@ -172,7 +172,7 @@ func (c *core) applicationKeys(hs *schedule.Handshake) (exporter []byte) {
 }
 
 // finish ends the handshake. What it no longer needs is zeroed.
-func (c *core) finish(exporter []byte) {
+func (c *core) finish(exporter []byte, postAuth bool) {
 	clear(c.clientSecret)
 	clear(c.serverSecret)
 	c.result.PeerChain = c.chain
@@ -186,6 +186,7 @@ func (c *core) finish(exporter []byte) {
 	}
 	c.main.Destroy()
 	c.main = nil
+	c.keepTranscript(st, postAuth)
 	if st.client {
 		st.read, st.write = c.serverApp, c.clientApp
 	} else {

@@ -182,6 +182,7 @@ func (c *Client) start() error {
 	// admitted (RFC 8446, section 4.2.9).
 	h.PSKModes = pskDHE
 	h.TicketRequest = c.cfg.TicketRequest
+	h.PostHandshakeAuth = c.cfg.PostHandshakeAuth
 	if err := c.share(c.cfg.Groups[0]); err != nil {
 		return err
 	}
@@ -671,6 +672,6 @@ func (c *Client) end(space []byte) error {
 	}
 	exporter := c.exporter
 	c.exporter = nil
-	c.finish(exporter)
+	c.finish(exporter, c.hello.PostHandshakeAuth)
 	return nil
 }

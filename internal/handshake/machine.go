@@ -325,6 +325,9 @@ type Config struct {
 	ECH       bool
 	GreaseECH bool
 
+	// PostHandshakeAuth has a client offer to authenticate after the handshake.
+	PostHandshakeAuth bool
+
 	// Resume has a client ask for sessions to offer and keep those that it is
 	// given, and a server open and seal tickets. Without it neither happens.
 	Resume bool

@@ -438,11 +438,8 @@ func (s *Server) sendEncryptedExtensions(space []byte) error {
 		return nil
 	}
 	s.result.Asked = true
-	cr := message.CertificateRequest{Schemes: s.cfg.Schemes, CertSchemes: s.cfg.CertificateSchemes}
-	if s.cfg.Authorities != nil {
-		cr.Authorities = s.cfg.Authorities()
-	}
-	if err := s.greaseRequest(&cr); err != nil {
+	cr := s.cfg.certificateRequest(nil)
+	if err := s.greaseRequest(cr); err != nil {
 		return s.misuse(code.Internal, err)
 	}
 	b, err = cr.Append(b[len(b):])

@@ -23,6 +23,11 @@ type Standing struct {
 	observer observe.Observer // nil: nobody watches
 	quic     bool
 
+	// post is what authentication after the handshake needs; nil where there is
+	// none, and noPost says why.
+	post   *postAuth
+	noPost error
+
 	// resumption is what tickets are made from, nil where none are kept; kept
 	// counts them, up to most, and tickets are those that nobody took yet.
 	resumption []byte
@@ -67,6 +72,8 @@ func (s *Standing) message(msg []byte) (Effect, error) {
 	case t == message.TypeKeyUpdate && s.quic:
 		return 0, c.misbehaved(alert.UnexpectedMessage, code.UnexpectedMessage,
 			"a KeyUpdate came over QUIC, which changes its keys without TLS")
+	case s.Midway():
+		return s.waitRest(t, msg)
 	case t == message.TypeKeyUpdate:
 		var m message.KeyUpdate
 		if err := m.Parse(msg); err != nil {
@@ -87,8 +94,9 @@ func (s *Standing) message(msg []byte) (Effect, error) {
 		s.keep(&m)
 		return Ticket, nil
 	case t == message.TypeCertificateRequest && s.client:
-		return 0, c.misbehaved(alert.UnexpectedMessage, code.UnexpectedMessage,
-			"the server asks for a certificate after the handshake, which was not offered")
+		return 0, s.waitRequest(msg)
+	case t == message.TypeCertificate && !s.client:
+		return 0, s.waitCertificate(msg)
 	case t == message.TypeClientHello && !s.client:
 		return 0, c.misbehaved(alert.UnexpectedMessage, code.UnexpectedMessage,
 			"the client begins a second handshake: there is no renegotiation in TLS 1.3")

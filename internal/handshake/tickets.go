@@ -95,7 +95,7 @@ func (s *Server) lastTicket() error {
 	}
 	exporter := s.exporter
 	s.exporter = nil
-	s.finish(exporter)
+	s.finish(exporter, s.hello.PostHandshakeAuth)
 	return nil
 }
 

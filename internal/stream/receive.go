@@ -150,6 +150,8 @@ func (s *Stream) record(rec []byte) ([]byte, error) {
 			return nil, s.misbehaved(alert.UnexpectedMessage, code.UnexpectedMessage, "application data came before the handshake was over")
 		case len(s.in.partial) > 0:
 			return nil, s.misbehaved(alert.UnexpectedMessage, code.UnexpectedMessage, "application data came inside a handshake message")
+		case s.standing.Midway():
+			return nil, s.misbehaved(alert.UnexpectedMessage, code.UnexpectedMessage, "application data came inside an answer to our request for a certificate")
 		case len(p) == 0:
 			return nil, s.idle(&s.in.empty, "empty records")
 		}
