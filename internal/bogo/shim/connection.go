@@ -25,7 +25,7 @@ type connection struct {
 	*settings
 	resumes   bool
 	transport net.Conn
-	conn      *mtls.Conn
+	conn      wire
 	tickets   int
 	secrets   map[string][]byte
 }
@@ -273,7 +273,7 @@ func (p *process) Write(line []byte) (int, error) {
 }
 
 // endpoint is the server or the client that the settings ask for.
-func (c *connection) endpoint() (func(context.Context) (*mtls.Conn, error), error) {
+func (c *connection) endpoint() (func(context.Context) (wire, error), error) {
 	p := c.process
 	common := mtls.Common{Observer: p, Clock: func() time.Time { return time.Now().Add(p.ahead) }}
 	if c.after.exportSecrets {
@@ -293,11 +293,17 @@ func (c *connection) endpoint() (func(context.Context) (*mtls.Conn, error), erro
 		for _, change := range c.configure {
 			change(&config{Common: &cfg.Common, server: &cfg})
 		}
+		if c.settings.quic.on && cfg.ALPN == nil {
+			cfg.ALPN = []string{"what nobody speaks"} // there is no QUIC without
+		}
 		server, err := mtls.NewServer(cfg)
 		if err != nil {
 			return nil, misconfigured(err)
 		}
-		return func(ctx context.Context) (*mtls.Conn, error) { return server.Accept(ctx, c.transport) }, nil
+		if c.settings.quic.on {
+			return func(ctx context.Context) (wire, error) { return c.overQUIC(ctx, server.QUIC) }, nil
+		}
+		return func(ctx context.Context) (wire, error) { return stands(server.Accept(ctx, c.transport)) }, nil
 	}
 	if p.client == nil || p.clientShape != c.settings.shape {
 		cfg := mtls.ClientConfig{Identity: p, Servers: p, Common: common}
@@ -313,7 +319,12 @@ func (c *connection) endpoint() (func(context.Context) (*mtls.Conn, error), erro
 		}
 		p.client, p.clientShape = client, c.settings.shape
 	}
-	return func(ctx context.Context) (*mtls.Conn, error) { return p.client.Connect(ctx, c.transport, c.hostName) }, nil
+	if c.settings.quic.on {
+		return func(ctx context.Context) (wire, error) {
+			return c.overQUIC(ctx, func(cfg mtls.QUICConfig) (*mtls.QUICConn, error) { return p.client.QUIC(c.hostName, cfg) })
+		}, nil
+	}
+	return func(ctx context.Context) (wire, error) { return stands(p.client.Connect(ctx, c.transport, c.hostName)) }, nil
 }
 
 // misconfigured tells what we do not have from what is wrong.

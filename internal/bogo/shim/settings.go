@@ -19,6 +19,7 @@ type settings struct {
 	supported   bool // the runner asks whether it can split handshakes
 
 	async bool
+	quic  stack
 
 	own          []*credential
 	verifyPeer   bool
