@@ -54,6 +54,10 @@ type ClientConfig struct {
 	// first group is a hybrid (its classical half costs little and saves a
 	// round trip), else 1.
 	KeyShares int
+	// Shares are the groups in which key shares are sent at first, for those who
+	// know what their servers take: from Groups, in their order. nil leaves it to
+	// KeyShares; an empty list makes every server ask for one, a round trip more.
+	Shares []Group
 	// PermuteExtensions sends the extensions of the ClientHello in an order that
 	// is drawn anew for each connection, so that nothing on the way can come to
 	// rely on one. Off, a hello of ours looks like the one before it.

@@ -239,6 +239,9 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	}
 	e.hs.PostHandshakeAuth = cfg.PostHandshakeAuth &&
 		(len(cfg.ALPN) == 0 || slices.ContainsFunc(cfg.ALPN, func(p string) bool { return p != "h2" && p != "h3" }))
+	if e.hs.Shares, err = shares(cfg.Shares, e.hs.Groups); err != nil {
+		return nil, err
+	}
 	switch {
 	case cfg.KeyShares < 0 || cfg.KeyShares > 2:
 		return nil, fmt.Errorf("KeyShares is %d; one or two are sent, and 0 leaves the choice to us", cfg.KeyShares)
@@ -258,6 +261,20 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		e.hs.TicketRequest = message.TicketRequest{Full: uint8(max(cfg.Resumption.Tickets, 1)), Resumed: 1, Made: true}
 	}
 	return &Client{e}, nil
+}
+
+// shares checks the groups in which key shares are to be sent (RFC 8446, section
+// 4.2.8): each from groups, once, in their order.
+func shares(wanted, groups []Group) ([]Group, error) {
+	from := 0
+	for _, g := range wanted {
+		i := slices.Index(groups[from:], g)
+		if i < 0 {
+			return nil, fmt.Errorf("a key share in %s can't be sent: it is not among Groups, or not in their order", g)
+		}
+		from += i + 1
+	}
+	return slices.Clone(wanted), nil
 }
 
 func hybrid(g Group) bool {

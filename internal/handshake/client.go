@@ -20,8 +20,8 @@ type Client struct {
 
 	hello      message.ClientHello
 	helloBytes []byte // until the suite, and so the hash, is known
-	shares     [2]*suite.KeyShare
-	nshares    int
+	shares     []*suite.KeyShare
+	shareSpace [2]*suite.KeyShare
 	sessionID  [32]byte
 	ccsSent    bool
 
@@ -138,10 +138,7 @@ func (c *Client) Resolve(op *Op, a Answer) error {
 
 // Discard zeroes what is secret and still held.
 func (c *Client) Discard() {
-	for _, s := range c.shares[:c.nshares] {
-		s.Destroy()
-	}
-	c.nshares = 0
+	c.dropShares()
 	if c.base != nil {
 		c.base.Destroy()
 		c.base = nil
@@ -183,14 +180,10 @@ func (c *Client) start() error {
 	h.PSKModes = pskDHE
 	h.TicketRequest = c.cfg.TicketRequest
 	h.PostHandshakeAuth = c.cfg.PostHandshakeAuth
-	if err := c.share(c.cfg.Groups[0]); err != nil {
-		return err
-	}
-	if c.cfg.KeyShares > 1 {
-		if g, ok := secondShare(c.cfg.Groups); ok {
-			if err := c.share(g); err != nil {
-				return err
-			}
+	h.HasKeyShares = true
+	for _, g := range c.firstShares() {
+		if err := c.share(g); err != nil {
+			return err
 		}
 	}
 	if err := errors.Join(c.grease(), c.order()); err != nil {
@@ -236,14 +229,36 @@ func secondShare(groups []suite.GroupID) (suite.GroupID, bool) {
 	return 0, false
 }
 
+// firstShares are the groups in which our first hello has key shares.
+func (c *Client) firstShares() []suite.GroupID {
+	c.shares = c.shareSpace[:0]
+	switch first := c.cfg.Groups[:1:1]; {
+	case c.cfg.Shares != nil:
+		return c.cfg.Shares
+	case c.cfg.KeyShares > 1:
+		if g, ok := secondShare(c.cfg.Groups); ok {
+			return append(first, g)
+		}
+		return first
+	default:
+		return first
+	}
+}
+
+// dropShares forgets the private keys of our shares.
+func (c *Client) dropShares() {
+	for _, s := range c.shares {
+		s.Destroy()
+	}
+	c.shares = nil
+}
+
 func (c *Client) share(g suite.GroupID) error {
 	k, err := suite.Generate(g, c.cfg.Random)
 	if err != nil {
 		return c.misuse(code.Internal, err)
 	}
-	c.shares[c.nshares] = k
-	c.nshares++
-	c.hello.HasKeyShares = true
+	c.shares = append(c.shares, k)
 	c.hello.KeyShares = append(c.hello.KeyShares, message.KeyShare{Group: g, Data: k.Public()})
 	return nil
 }
@@ -365,15 +380,12 @@ func (c *Client) retry(m *message.ServerHello, msg []byte) (clientState, error) 
 		if !has(c.cfg.Groups, m.RetryGroup) {
 			return nil, c.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the server asks for the group %s, which was not offered", m.RetryGroup)
 		}
-		for _, s := range c.shares[:c.nshares] {
+		for _, s := range c.shares {
 			if s.Group() == m.RetryGroup {
 				return nil, c.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the server asks for a key share in %s, which it had", m.RetryGroup)
 			}
 		}
-		for _, s := range c.shares[:c.nshares] {
-			s.Destroy()
-		}
-		c.nshares = 0
+		c.dropShares()
 		c.hello.KeyShares = c.hello.KeyShares[:0]
 		if err := c.share(m.RetryGroup); err != nil {
 			return nil, err
@@ -416,7 +428,7 @@ func (c *Client) takeServerHello(m *message.ServerHello, msg []byte) (clientStat
 		return nil, c.misbehaved(alert.MissingExtension, code.MissingExtension, "the server sent no key share")
 	}
 	var share *suite.KeyShare
-	for _, s := range c.shares[:c.nshares] {
+	for _, s := range c.shares {
 		if s.Group() == m.KeyShare.Group {
 			share = s
 		}
@@ -426,10 +438,7 @@ func (c *Client) takeServerHello(m *message.ServerHello, msg []byte) (clientStat
 	}
 	c.result.Group = m.KeyShare.Group
 	shared, err := share.Agree(m.KeyShare.Data)
-	for _, s := range c.shares[:c.nshares] {
-		s.Destroy()
-	}
-	c.nshares = 0
+	c.dropShares()
 	if err != nil {
 		return nil, c.agreementFailed(err)
 	}

@@ -305,8 +305,11 @@ type Config struct {
 	// key log format. The secret is valid only during the call.
 	KeyLog func(label string, clientRandom, secret []byte)
 
-	// KeyShares is how many key shares a client sends at first: 1 or 2.
+	// KeyShares is how many key shares a client sends at first, 1 or 2, where
+	// Shares, the groups in which it sends them, is nil. Shares come from Groups, in
+	// their order; where there are none, the server has to ask for one.
 	KeyShares int
+	Shares    []suite.GroupID
 	// GREASE mixes values that mean nothing among what we offer: a client in its
 	// hello, a server in CertificateRequest and NewSessionTicket (RFC 8701).
 	// Permute has a client put its extensions into a random order.

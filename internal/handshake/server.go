@@ -423,7 +423,7 @@ func cut(list []string) []string {
 // sendEncryptedExtensions sends EncryptedExtensions and, where we ask for a
 // certificate, the CertificateRequest.
 func (s *Server) sendEncryptedExtensions(space []byte) error {
-	ee := message.EncryptedExtensions{ALPN: s.result.ALPN, TransportParameters: s.parameters, EarlyData: s.early.taken, ECHRetryConfigs: s.ech.retry}
+	ee := message.EncryptedExtensions{ALPN: s.result.ALPN, ServerName: s.result.ServerName != "" && !s.result.Resumed, TransportParameters: s.parameters, EarlyData: s.early.taken, ECHRetryConfigs: s.ech.retry}
 	s.answerTicketRequest(&ee)
 	b, err := ee.Append(space)
 	if err != nil {

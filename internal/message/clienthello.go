@@ -258,6 +258,9 @@ func preSharedKeys(x *Extension) (*PreSharedKeys, error) {
 	ids := reader{b: r.vec16()}
 	p.BindersLen = len(r.b)
 	binders := reader{b: r.vec16()}
+	if binders.empty() {
+		return nil, decodeError(t, "%s has no binder", x.Type)
+	}
 	if !r.ok() || ids.empty() {
 		return nil, decodeError(t, "%s does not parse", x.Type)
 	}

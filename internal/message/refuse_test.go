@@ -131,6 +131,7 @@ func refused() []bad {
 		{"PSK identity without age", hello(psk(v16(1), binder)), decode, "identities"},
 		{"too many PSK identities", hello(psk(times(65, identity), times(65, binder))), decode, "identities"},
 		{"short binder", hello(psk(identity, v8(fill(31, 1)...))), decode, "binders"},
+		{"no binder", hello(psk(identity, nil)), decode, "no binder"},
 		{"more binders than identities", hello(psk(identity, times(2, binder))), illegal, "1 identities and 2 binders"},
 		{"fewer binders than identities", hello(psk(times(2, identity), binder)), illegal, "2 identities and 1 binders"},
 		{"no versions", hello(Extension{ExtSupportedVersions, v8()}), decode, "supported_versions"},

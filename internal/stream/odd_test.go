@@ -479,5 +479,8 @@ func TestNothingComesBehindAHelloThatIsAskedForAnew(t *testing.T) {
 		hello := newClient(t, retrying()).take()[record.HeaderLen:]
 		d.feed(clearRecord(record.Handshake, append(bytes.Clone(hello), more...)...))
 		failedWith(t, d, alert.UnexpectedMessage)
+		if b := d.take(); len(b) != record.HeaderLen+2 {
+			t.Errorf("it was answered all the same: %x", b)
+		}
 	}
 }

@@ -235,16 +235,25 @@ func (s *Stream) handshake(p []byte) error {
 			return err
 		}
 		p = rest
+		if s.machine != nil && s.in.level == handshake.Initial && len(p) > 0 {
+			// A hello is answered by other keys, or by a HelloRetryRequest and its
+			// answer: what lies behind it was sent without waiting for either.
+			return s.more(msg)
+		}
 		s.in.changed = false
 		if err := s.message(msg); err != nil {
 			return err
 		}
 		if s.in.changed && len(p) > 0 {
-			return s.misbehaved(alert.UnexpectedMessage, code.UnexpectedMessage,
-				"after %s the keys change or the flight ends, and more followed", message.Type(msg[0]))
+			return s.more(msg)
 		}
 	}
 	return nil
+}
+
+func (s *Stream) more(behind []byte) error {
+	return s.misbehaved(alert.UnexpectedMessage, code.UnexpectedMessage,
+		"after %s the keys change or the flight ends, and more followed", message.Type(behind[0]))
 }
 
 // next takes the next whole message off p; where there is only a part of it, the

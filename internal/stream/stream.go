@@ -268,12 +268,6 @@ func (s *Stream) writeKeys(e handshake.Event) error {
 func (s *Stream) output(e handshake.Event) {
 	switch e.Kind {
 	case handshake.Send:
-		if e.Level == handshake.Initial {
-			// It answers a flight that is over, in the clear: a HelloRetryRequest does,
-			// and the hello that follows it. Nothing may come behind such a flight
-			// before it has its answer.
-			s.in.changed = true
-		}
 		if s.out.plain == nil {
 			s.out.plain = e.Bytes[:len(e.Bytes):len(e.Bytes)]
 			return

@@ -220,7 +220,10 @@ func (c *connection) late() {
 // runner's to say.
 func (c *connection) Verify(_ context.Context, claim *mtls.Claim) (*mtls.Verdict, error) {
 	c.late()
-	if !c.verifyFail {
+	// An application that does not verify admits whoever it is; one that trusts its
+	// sessions says so when it is asked about one.
+	unasked := !c.verifyPeer && !c.requirePeer || claim.Occasion == mtls.Resumption && !c.reverify
+	if !c.verifyFail || unasked {
 		return &mtls.Verdict{OK: true}, nil
 	}
 	v := &mtls.Verdict{Code: string(code.NotPinned), Alert: alert.HandshakeFailure, Reason: "the runner wants it refused"}

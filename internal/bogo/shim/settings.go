@@ -25,6 +25,7 @@ type settings struct {
 	verifyPeer   bool
 	requirePeer  bool
 	verifyFail   bool
+	reverify     bool
 	verifyCustom bool
 	failCert     bool
 	failEarly    bool
@@ -102,17 +103,32 @@ func init() {
 		toggle("fail-cert-callback", func(s *settings) *bool { return &s.failCert }),
 		toggle("fail-early-callback", func(s *settings) *bool { return &s.failEarly }),
 		toggle("use-custom-verify-callback", func(s *settings) *bool { return &s.verifyCustom }),
-		ignored("reverify-on-resume"),                                        // always so
-		ignored("use-early-callback"),                                        // an Identity is asked, and there is no other way
-		ignored("use-old-client-cert-callback"),                              // the same
-		doesWith("trust-cert", func(*settings, string) error { return nil }), // the runner's flags alone say whom to admit
-		ignored("implicit-handshake"),                                        // a Conn is given when the handshake is over, before the first Read
-		ignored("partial-write"),                                             // a Write is whole or fails
-		ignored("server-preference"),                                         // always so
+		toggle("reverify-on-resume", func(s *settings) *bool { return &s.reverify }),
+		ignored("install-ddos-callback"), // an Identity again
+		toggle("fail-ddos-callback", func(s *settings) *bool { return &s.failCert }),
+		doesWith("srtp-profiles", func(*settings, string) error { return nil }), // of DTLS alone
+		ignored("use-early-callback"),                                           // an Identity is asked, and there is no other way
+		ignored("use-old-client-cert-callback"),                                 // the same
+		doesWith("trust-cert", func(*settings, string) error { return nil }),    // the runner's flags alone say whom to admit
+		ignored("implicit-handshake"),                                           // a Conn is given when the handshake is over, before the first Read
+		ignored("partial-write"),                                                // a Write is whole or fails
+		ignored("server-preference"),                                            // always so
 
 		// What is offered and chosen.
 		text("host-name", func(s *settings) *string { return &s.hostName }),
 		numberChange("curves", func(c *config, g mtls.Group) { c.Groups = append(c.Groups, g) }),
+		numberChange("key-shares", func(c *config, g mtls.Group) {
+			if c.client != nil {
+				c.client.Shares = append(c.client.Shares, g)
+			}
+		}),
+		does("no-key-shares", func(s *settings) {
+			s.change(func(c *config) {
+				if c.client != nil {
+					c.client.Shares = []mtls.Group{}
+				}
+			})
+		}),
 		numberChange("verify-prefs", func(c *config, v mtls.Scheme) { c.Schemes = append(c.Schemes, v) }),
 		doesWith("advertise-alpn", func(s *settings, v string) error {
 			s.change(func(c *config) {
@@ -142,7 +158,7 @@ func init() {
 		toggle("no-ticket", func(s *settings) *bool { return &s.noTicket }),
 		ignored("use-ticket-callback"), // keys are always ours to give
 		ignored("renew-ticket"),        // each ticket is a new one
-		does("use-ticket-aead-callback", func(s *settings) { s.change(stored(mtls.NewSessionMemory(4))) }),
+		does("use-ticket-aead-callback", func(s *settings) { s.change(stored(memory)) }),
 		does("skip-ticket", func(s *settings) { s.change(stored(noStore{})) }),
 		ignored("no-legacy-server-connect"), // no server is spoken to that would need it
 
@@ -201,6 +217,9 @@ func stored(store mtls.SessionStore) func(*config) {
 		}
 	}
 }
+
+// memory is the store of all connections of this process.
+var memory = mtls.NewSessionMemory(4)
 
 // noStore keeps nothing.
 type noStore struct{}
