@@ -145,7 +145,9 @@ func (c *Conn) mayOffer(ctx context.Context, serverName string, s *session) stri
 		return "" // the server wanted no certificate of us
 	}
 	// Would we show it the same certificate again?
-	answer := c.selectCertificate(ctx, &handshake.Op{ServerName: serverName, Schemes: s.request.Schemes, Authorities: s.request.Authorities})
+	answer := c.selectCertificate(ctx, &handshake.Op{
+		ServerName: serverName, Schemes: s.request.Schemes, Authorities: s.request.Authorities, Types: []Kind{s.OwnType},
+	})
 	if answer.Err != nil || !sameCertificate(answer.Credential, s.Local) {
 		return "we would show another certificate now"
 	}
@@ -181,7 +183,7 @@ func (c *Conn) keepTicket(t *handshake.Session) bool {
 	s := &session{
 		Session: *t, came: now, first: o.first, end: o.end, rests: o.rests, parsed: c.claim.parsed, request: o.request, peer: o.peer,
 	}
-	s.PeerChain, s.Local = r.PeerChain, r.Local
+	s.PeerChain, s.Local, s.PeerType, s.OwnType = r.PeerChain, r.Local, r.PeerType, r.OwnType
 	s.until = earliest(now.Add(min(time.Duration(t.Lifetime)*time.Second, sessionLife)), s.end)
 	if !now.Before(s.until) {
 		return false

@@ -293,10 +293,10 @@ func (c *Conn) recheckAs(ctx context.Context, a *admission) bool {
 		now = *end
 	}
 	claim := Claim{
-		Occasion: Recheck, Role: c.peerRole(), Chain: a.claim.Chain, ServerName: c.serverName,
+		Occasion: Recheck, Role: c.peerRole(), Chain: a.claim.Chain, RawKey: a.claim.RawKey, ServerName: c.serverName,
 		Now: now, Remote: c.transport.RemoteAddr(), parsed: a.claim.parsed,
 	}
-	v, err := c.verifier.Verify(ctx, &claim)
+	v, err := ask(ctx, c.verifier, &claim)
 	v = settle(v, err)
 	c.admitting.Lock()
 	if c.admission.Load() != a {

@@ -60,6 +60,12 @@ func newEndpoint(role Role, identity Identity, verifier Verifier, alpn []string,
 			return nil, fmt.Errorf("the ALPN protocol %q is given twice", p)
 		}
 	}
+	if verifier != nil {
+		e.hs.PeerTypes = func() []Kind { return kindsOf(verifier) }
+	}
+	if identity != nil && role == RoleClient {
+		e.hs.OwnTypes = func() []Kind { return kindsOf(identity) }
+	}
 	if c.KeyLog != nil {
 		e.hs.KeyLog = (&keyLog{w: c.KeyLog}).write
 	}

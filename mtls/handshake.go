@@ -131,11 +131,14 @@ func (c *Conn) selectCertificate(ctx context.Context, op *handshake.Op) handshak
 		return handshake.Answer{}
 	}
 	if own, ok := c.identity.(*Certificate); ok {
+		if !own.kindIn(op.Types) {
+			return handshake.Answer{}
+		}
 		return handshake.Answer{Credential: &own.shown} // it does not need to be asked
 	}
 	cert, err := c.identity.Certificate(ctx, &Ask{
 		Role: c.role, ServerName: op.ServerName, Schemes: op.Schemes,
-		Authorities: op.Authorities, ALPN: op.ALPN, Remote: c.transport.RemoteAddr(),
+		Authorities: op.Authorities, ALPN: op.ALPN, Kinds: op.Types, Remote: c.transport.RemoteAddr(),
 	})
 	if err != nil {
 		return handshake.Answer{Err: err, Code: code.NoIdentity}
@@ -148,9 +151,10 @@ func (c *Conn) selectCertificate(ctx context.Context, op *handshake.Op) handshak
 
 func (c *Conn) verifyPeer(ctx context.Context, op *handshake.Op) handshake.Answer {
 	c.claim = Claim{
-		Occasion: FullHandshake, Role: c.peerRole(), Chain: op.Chain, ServerName: c.serverName,
+		Occasion: FullHandshake, Role: c.peerRole(), ServerName: c.serverName,
 		Now: c.clock(), Remote: c.transport.RemoteAddr(),
 	}
+	c.claim.show(op.Chain, op.Type)
 	if c.origin != nil { // before it is asked: what changes meanwhile makes another session
 		c.origin.rests = c.resumption.generation(c.verifier)
 	}
@@ -174,9 +178,14 @@ func (c *Conn) judge(ctx context.Context, claim *Claim) (*Verdict, error) {
 }
 
 func (c *Conn) verdictOf(ctx context.Context, claim *Claim) (*Verdict, error) {
-	verdict, err := c.verifier.Verify(ctx, claim)
+	verdict, err := ask(ctx, c.verifier, claim)
 	if verdict = settle(verdict, err); !verdict.OK {
 		return verdict, err
+	}
+	if claim.RawKey != nil {
+		named := *verdict
+		named.Peer.RawKey = claim.RawKey
+		return &named, nil
 	}
 	// The key was proven, so the leaf's names are whose key it is; a verifier of
 	// the caller's need not say them again. Parsed here, the chain is only read

@@ -65,13 +65,19 @@ type Ask struct {
 	Authorities [][]byte
 	// ALPN is what the client offered; nil on the client's side.
 	ALPN []string
+	// Kinds are the kinds of certificate that the peer takes of us; of another
+	// there must be none in the answer. Empty is X509.
+	Kinds []Kind
 	// Remote is the peer's address, nil where the transport has none.
 	Remote net.Addr
 }
 
-// Certificate is a chain and the key of its first certificate. It is immutable
-// and may be used by any number of connections at once.
+// Certificate is a chain and the key of its first certificate, or a raw public key
+// (NewRawKey). It is immutable and may be used by any number of connections at
+// once.
 type Certificate struct {
+	kind    Kind
+	spki    []byte // of a raw public key
 	chain   [][]byte
 	key     crypto.Signer
 	schemes []Scheme
@@ -142,7 +148,8 @@ func LoadCertificate(certFile, keyFile string) (*Certificate, error) {
 	return NewCertificate(chain, key)
 }
 
-// Chain is the chain, leaf first, in DER. It must not be changed.
+// Chain is the chain, leaf first, in DER; nil for a raw public key. It must not be
+// changed.
 func (c *Certificate) Chain() [][]byte { return c.chain }
 
 // Schemes are the signature schemes that the key signs with, by preference.
@@ -172,7 +179,12 @@ func (c *Certificate) Signing(schemes ...Scheme) (*Certificate, error) {
 // whoever asks, even to a server that names other authorities: whoever gave one
 // certificate meant that one, and "unknown authority" tells both ends more than
 // "no certificate" does.
-func (c *Certificate) Certificate(context.Context, *Ask) (*Certificate, error) { return c, nil }
+func (c *Certificate) Certificate(_ context.Context, ask *Ask) (*Certificate, error) {
+	if !c.kindIn(ask.Kinds) {
+		return nil, nil
+	}
+	return c, nil
+}
 
 // IssuedUnder says whether one of the authorities, names in DER, issued a
 // certificate of the chain.
@@ -207,8 +219,11 @@ type choice []*Certificate
 func (cs choice) Certificate(_ context.Context, ask *Ask) (*Certificate, error) {
 	var fallback *Certificate
 	for _, c := range cs {
-		if !c.canSign(ask.Schemes) {
+		if !c.canSign(ask.Schemes) || !c.kindIn(ask.Kinds) {
 			continue
+		}
+		if c.kind == RawPublicKey {
+			return c, nil // no authority stands above it
 		}
 		if len(ask.Authorities) == 0 || c.IssuedUnder(ask.Authorities) {
 			return c, nil

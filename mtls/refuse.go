@@ -183,7 +183,8 @@ func (c *Conn) plainPeerName() string {
 // ownName is what we are called in what the peer refused.
 func (c *Conn) ownName() string {
 	if l := c.stream.ShownCertificate(); l != nil {
-		if chain, err := pki.ParseChain(l.Value.(*Certificate).chain[:1]); err == nil {
+		own := l.Value.(*Certificate)
+		if chain, err := pki.ParseChain(own.chain[:min(1, len(own.chain))]); err == nil && len(chain) > 0 {
 			if name := peerOf(chain[0], nil).Name(); name != "" {
 				if clean, err := identity.Parse(name); err == nil {
 					return clean.String()

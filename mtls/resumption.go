@@ -242,9 +242,10 @@ func (c *Conn) declined(why string) {
 func (c *Conn) judgeSession(ctx context.Context, op *handshake.Op) handshake.Answer {
 	o := c.origin
 	o.claim = Claim{
-		Occasion: Resumption, Role: c.peerRole(), Chain: op.Chain, ServerName: c.serverName,
+		Occasion: Resumption, Role: c.peerRole(), ServerName: c.serverName,
 		Now: c.clock(), Remote: c.transport.RemoteAddr(), parsed: o.claim.parsed,
 	}
+	o.claim.show(op.Chain, op.Type)
 	verdict, err := c.judge(ctx, &o.claim)
 	if err != nil || !verdict.OK {
 		c.declined(verdict.Reason)

@@ -25,6 +25,7 @@ type sealed struct {
 	first, end, until time.Time
 	rests             [sha256.Size]byte
 	chain             [][]byte
+	kind              Kind // of what is in chain
 }
 
 const sealedVersion = 1
@@ -42,6 +43,7 @@ func (s *sealed) marshal() ([]byte, error) {
 		b.AddUint64(uint64(t.Unix()))
 	}
 	b.AddBytes(s.rests[:])
+	b.AddUint8(uint8(s.kind))
 	b.AddUint24LengthPrefixed(func(b *cryptobyte.Builder) {
 		for _, der := range s.chain {
 			b.AddUint24LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(der) })
@@ -53,7 +55,7 @@ func (s *sealed) marshal() ([]byte, error) {
 // unmarshal reads what marshal made. It keeps parts of b.
 func (s *sealed) unmarshal(b []byte) bool {
 	r := cryptobyte.String(b)
-	var version uint8
+	var version, kind uint8
 	var id uint16
 	var secret, chain cryptobyte.String
 	var times [3]uint64
@@ -65,7 +67,7 @@ func (s *sealed) unmarshal(b []byte) bool {
 			return false
 		}
 	}
-	if !r.CopyBytes(s.rests[:]) || !r.ReadUint24LengthPrefixed(&chain) || !r.Empty() {
+	if !r.CopyBytes(s.rests[:]) || !r.ReadUint8(&kind) || !r.ReadUint24LengthPrefixed(&chain) || !r.Empty() {
 		return false
 	}
 	for !chain.Empty() {
@@ -75,7 +77,10 @@ func (s *sealed) unmarshal(b []byte) bool {
 		}
 		s.chain = append(s.chain, der)
 	}
-	s.suite, s.secret = suite.ID(id), secret
+	s.suite, s.secret, s.kind = suite.ID(id), secret, Kind(kind)
+	if s.kind == RawPublicKey && len(s.chain) != 1 {
+		return false
+	}
 	s.first, s.end, s.until = time.Unix(int64(times[0]), 0), time.Unix(int64(times[1]), 0), time.Unix(int64(times[2]), 0)
 	return true
 }
@@ -103,7 +108,8 @@ func (c *Conn) openTicket(ctx context.Context, op *handshake.Op) handshake.Answe
 		if why == "" {
 			c.origin.first, c.origin.end, c.origin.rests = s.first, s.end, s.rests
 			answer.Session = &handshake.Session{
-				Suite: suite.ByID(s.suite), Secret: append([]byte(nil), s.secret...), PeerChain: s.chain, Local: &own.shown, Index: i,
+				Suite: suite.ByID(s.suite), Secret: append([]byte(nil), s.secret...), PeerChain: s.chain, PeerType: s.kind,
+				Local: &own.shown, OwnType: own.kind, Index: i,
 			}
 		} else {
 			c.declined(why)
@@ -173,7 +179,7 @@ func (c *Conn) sealTicket(ctx context.Context, op *handshake.Op) handshake.Answe
 	o.end = c.sessionEnd(o.first, own, claim, verdict)
 	s := sealed{
 		suite: op.Session.Suite.ID, secret: op.Session.Secret, first: o.first, end: o.end, rests: o.rests,
-		until: earliest(now.Add(r.lifetime), o.end), chain: op.Session.PeerChain,
+		until: earliest(now.Add(r.lifetime), o.end), chain: op.Session.PeerChain, kind: op.Session.PeerType,
 	}
 	lifetime := s.until.Sub(now) / time.Second
 	if lifetime <= 0 {

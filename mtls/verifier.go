@@ -2,6 +2,8 @@ package mtls
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"net"
 	"time"
 
@@ -38,8 +40,11 @@ type Claim struct {
 	Occasion Occasion
 	// Role is the peer's.
 	Role Role
-	// Chain is what the peer showed, leaf first, in DER. Never empty.
+	// Chain is what the peer showed, leaf first, in DER. It is empty only where the
+	// peer showed a raw public key, which a Verifier sees that asks for it: Kinds.
 	Chain [][]byte
+	// RawKey is that key, a SubjectPublicKeyInfo in DER; nil for a chain.
+	RawKey []byte
 	// ServerName is whom a client means to reach, "" when a client is judged.
 	ServerName string
 	// Now is the time to judge at.
@@ -82,14 +87,17 @@ type Peer struct {
 	SPIFFE string
 	// Serial is the leaf's serial number in hex.
 	Serial string
-	// Leaf is the certificate; Path is the verified path from it to the anchor,
-	// nil where the verifier needs none (a pin).
+	// RawKey is the SubjectPublicKeyInfo of a peer that showed a raw public key and
+	// so has no certificate: its Names are what our side calls it.
+	RawKey []byte
+	// Leaf is the certificate, nil with a RawKey; Path is the verified path from it
+	// to the anchor, nil where the verifier needs none (a pin).
 	Leaf *pki.Certificate
 	Path []*pki.Certificate
 }
 
 // Name is what to call the peer in words: its first DNS name, else its SPIFFE
-// ID, else its first other name, else its serial number.
+// ID, else its first other name, else its serial number, else its key's hash.
 func (p Peer) Name() string {
 	switch {
 	case len(p.Names) > 0:
@@ -98,6 +106,9 @@ func (p Peer) Name() string {
 		return p.SPIFFE
 	case p.Serial != "":
 		return "serial " + p.Serial
+	case p.RawKey != nil:
+		sum := sha256.Sum256(p.RawKey)
+		return "key " + hex.EncodeToString(sum[:8])
 	}
 	return ""
 }

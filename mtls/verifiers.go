@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -31,6 +32,9 @@ func checkVerifier(v Verifier, peer Role) error {
 
 // Certificates is the claimed chain, parsed once. The error is the peer's fault.
 func (c *Claim) Certificates() ([]*pki.Certificate, error) {
+	if c.RawKey != nil {
+		return nil, errRawKey
+	}
 	if c.parsed == nil && c.parseErr == nil {
 		c.parsed, c.parseErr = pki.ParseChain(c.Chain)
 	}
@@ -207,7 +211,13 @@ func (a allOf) check(peer Role) error {
 	if len(a) == 0 {
 		return errors.New("AllOf was given no verifier: everybody would be admitted")
 	}
-	return checkEach(a, peer)
+	if err := checkEach(a, peer); err != nil {
+		return err
+	}
+	if len(a.Kinds()) == 0 {
+		return errors.New("the verifiers in AllOf take nothing in common, certificate or raw public key: nobody could be admitted")
+	}
+	return nil
 }
 
 func checkEach(list []Verifier, peer Role) error {
@@ -234,13 +244,16 @@ func (a allOf) hints() [][]byte {
 // Generation is that of them all, if all tell theirs.
 func (a allOf) Generation() ([sha256.Size]byte, bool) { return generationOfAll("all of", a) }
 
+// Kinds are those that all of them take.
+func (a allOf) Kinds() []Kind { return kindsOfAll(a) }
+
 func (a allOf) Verify(ctx context.Context, claim *Claim) (*Verdict, error) {
 	if len(a) == 0 {
 		return nil, errors.New("AllOf was given no verifier")
 	}
 	var all *Verdict
 	for _, v := range a {
-		one, err := v.Verify(ctx, claim)
+		one, err := ask(ctx, v, claim)
 		if err != nil || one == nil || !one.OK {
 			return one, err
 		}
@@ -288,12 +301,15 @@ func (a anyOf) hints() [][]byte {
 // Generation is that of them all, if all tell theirs.
 func (a anyOf) Generation() ([sha256.Size]byte, bool) { return generationOfAll("any of", a) }
 
+// Kinds are those that one of them takes.
+func (a anyOf) Kinds() []Kind { return kindsOfEach(a) }
+
 func (a anyOf) Verify(ctx context.Context, claim *Claim) (*Verdict, error) {
 	var last *Verdict
 	var reasons []string
 	var failed error
 	for _, v := range a {
-		one, err := v.Verify(ctx, claim)
+		one, err := ask(ctx, v, claim)
 		switch {
 		case err != nil:
 			failed = err
@@ -326,6 +342,9 @@ type allowed struct {
 func (a *allowed) check(peer Role) error {
 	if a.verifier == nil || a.policy == nil {
 		return errors.New("Allow needs a verifier and a policy")
+	}
+	if !slices.Contains(kindsOf(a.verifier), X509) {
+		return errors.New("Allow judges the names in certificates, and its verifier takes none; RawKeys is a list of who is let in by itself")
 	}
 	return checkVerifier(a.verifier, peer)
 }
@@ -412,13 +431,16 @@ func (s *SwapVerifier) hints() [][]byte {
 // Generation is that of the verifier in use.
 func (s *SwapVerifier) Generation() ([sha256.Size]byte, bool) { return generationOf(s.get()) }
 
+// Kinds are those of the verifier in use.
+func (s *SwapVerifier) Kinds() []Kind { return kindsOf(s.get()) }
+
 // Verify asks the verifier in use.
 func (s *SwapVerifier) Verify(ctx context.Context, claim *Claim) (*Verdict, error) {
 	v := s.get()
 	if v == nil {
 		return nil, errors.New("the verifier was taken away")
 	}
-	return v.Verify(ctx, claim)
+	return ask(ctx, v, claim)
 }
 
 // VerifierFunc makes a Verifier of a function.

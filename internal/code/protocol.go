@@ -118,6 +118,8 @@ const (
 	NoCommonALPN         Code = "M0305"
 	UnknownServerName    Code = "M0306"
 	NoFittingCertificate Code = "M0307"
+	// NoCommonCertificateType: X.509 on one side, raw public keys on the other.
+	NoCommonCertificateType Code = "M0308"
 )
 
 var groundEntries = []Entry{
@@ -149,4 +151,8 @@ var groundEntries = []Entry{
 		"None of our certificates fits what the peer asks for: the authorities that it names, and the signature schemes that it verifies.",
 		"Load a certificate of an authority that the peer trusts.",
 		alert.HandshakeFailure},
+	{NoCommonCertificateType, "no common kind of proof",
+		"One side proves itself with a raw public key, and the other takes certificates alone, or the other way round.",
+		"Give the one a certificate, or have the other know the key.",
+		alert.UnsupportedCertificate},
 }

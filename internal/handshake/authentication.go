@@ -40,6 +40,9 @@ func signedContent(side observe.Side, transcript []byte) []byte {
 // takeCertificate takes the peer's chain, which must not be empty, and the key
 // of its leaf.
 func (c *core) takeCertificate(m *message.Certificate) error {
+	if c.result.PeerType == RawPublicKey {
+		return c.takeRawKey(m)
+	}
 	total := 0
 	for _, e := range m.Entries {
 		total += len(e.Data)
@@ -105,7 +108,7 @@ func (c *core) takeCertificateVerify(msg []byte) error {
 
 // judge asks for the judgement of the peer, whose key has been proven.
 func (c *core) judge() {
-	c.verify = Op{Kind: VerifyPeer, Chain: c.chain}
+	c.verify = Op{Kind: VerifyPeer, Chain: c.chain, Type: c.result.PeerType}
 	c.ask(&c.verify, true)
 }
 

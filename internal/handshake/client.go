@@ -186,6 +186,7 @@ func (c *Client) start() error {
 			return err
 		}
 	}
+	c.offerTypes()
 	if err := errors.Join(c.grease(), c.order()); err != nil {
 		return c.misuse(code.Internal, err)
 	}
@@ -491,6 +492,7 @@ func (c *Client) waitEncryptedExtensions(t message.Type, msg []byte) (clientStat
 		case x.Type == message.ExtSupportedGroups: // what the server would have liked: told, not agreed
 		case x.Type == message.ExtServerName && c.hello.ServerName != "":
 		case x.Type == message.ExtALPN && len(c.cfg.ALPN) > 0:
+		case c.answersTypes(x.Type):
 		case x.Type == message.ExtQUICTransportParameters && c.cfg.QUIC:
 		case x.Type == message.ExtTicketRequest && c.hello.TicketRequest.Made: // what follows is counted anyway
 		case x.Type == message.ExtEarlyData && c.early.offered && !c.rejectedECH():
@@ -504,6 +506,9 @@ func (c *Client) waitEncryptedExtensions(t message.Type, msg []byte) (clientStat
 		return nil, err
 	}
 	c.takeRetryConfigs(&m)
+	if err := c.takeTypes(&m); err != nil {
+		return nil, err
+	}
 	if m.ALPN != "" {
 		if !has(c.cfg.ALPN, m.ALPN) {
 			return nil, c.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the server chose the protocol %q, which was not offered", m.ALPN)
@@ -555,7 +560,7 @@ func (c *Client) takeCertificateRequest(msg []byte) (clientState, error) {
 		c.chosen = true
 		return c.expect("Certificate", (*Client).waitCert)
 	}
-	c.choose = Op{Kind: SelectCertificate, ServerName: c.hello.ServerName, Schemes: m.Schemes, Authorities: m.Authorities}
+	c.choose = Op{Kind: SelectCertificate, ServerName: c.hello.ServerName, Schemes: m.Schemes, Authorities: m.Authorities, Types: []CertificateType{c.result.OwnType}}
 	c.ask(&c.choose, false)
 	return c.expect("Certificate", (*Client).waitCert)
 }
@@ -639,6 +644,9 @@ func (c *Client) answer() error {
 	scheme, ok := c.chooseScheme(c.local, c.request.Schemes)
 	if !ok {
 		return c.incompatible(alert.HandshakeFailure, code.NoCommonScheme, "the server verifies no signature that our certificate's key can make")
+	}
+	if err := c.fitsType(c.local, c.choose.Types); err != nil {
+		return err
 	}
 	c.scheme = scheme
 	c.result.Local = c.local

@@ -47,9 +47,10 @@ type end struct {
 	done, skips     bool
 	begun           bool // early data is taken
 	err             error
-	leaf            *mint.Leaf // nil shows nothing
-	refuse          error      // VerifyPeer's answer
-	fail            int        // the operation that fails, counted from 1; 0: none
+	leaf            *mint.Leaf            // nil shows nothing
+	selects         func(*Op) *Credential // SelectCertificate's answer, if not nil
+	refuse          error                 // VerifyPeer's answer
+	fail            int                   // the operation that fails, counted from 1; 0: none
 	failure         Answer
 	logged          [][]byte // what the key log was given
 	standing        []Effect
@@ -158,6 +159,9 @@ func (e *end) answer(op *Op) Answer {
 	}
 	switch op.Kind {
 	case SelectCertificate:
+		if e.selects != nil {
+			return Answer{Credential: e.selects(op)}
+		}
 		if e.leaf == nil {
 			return Answer{}
 		}

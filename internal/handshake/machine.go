@@ -173,21 +173,25 @@ func (k OpKind) String() string {
 type Op struct {
 	Kind OpKind
 
-	// For SelectCertificate and OpenTicket: what the peer said of what it takes.
-	// FindTicket and SealTicket have the ServerName.
+	// For SelectCertificate and OpenTicket: what the peer said of what it takes;
+	// Types are the types of certificate. FindTicket and SealTicket have the
+	// ServerName.
 	ServerName  string
 	Schemes     []suite.Scheme
 	Authorities [][]byte
 	ALPN        []string
+	Types       []CertificateType
 
 	// For Sign.
 	Credential *Credential
 	Scheme     suite.Scheme
 	Input      []byte
 
-	// For VerifyPeer: leaf first, in DER. The receiver may keep it. Resumed, with
-	// SealTicket too, is whether it is about a session that goes on.
+	// For VerifyPeer: leaf first, in DER; of the type RawPublicKey one
+	// SubjectPublicKeyInfo. The receiver may keep it. Resumed, with SealTicket too,
+	// is whether it is about a session that goes on.
 	Chain   [][]byte
+	Type    CertificateType
 	Resumed bool
 	// PublicName, if not "", is whom the peer has to be in the place of whom we
 	// meant: it could not read our encrypted hello.
@@ -238,6 +242,8 @@ type Answer struct {
 
 // Credential is a certificate chain that can be shown. It is immutable.
 type Credential struct {
+	// Type is what it is: a chain of certificates, or a raw public key.
+	Type CertificateType
 	// Wire is the whole Certificate message with an empty context.
 	Wire []byte
 	// Schemes are those that its key can sign with, by preference.
@@ -331,6 +337,11 @@ type Config struct {
 	// PostHandshakeAuth has a client offer to authenticate after the handshake.
 	PostHandshakeAuth bool
 
+	// PeerTypes are the types of certificate that we take, by preference, and
+	// OwnTypes those that a client can show. They are asked once in a handshake;
+	// nil, and nothing, are X.509.
+	PeerTypes, OwnTypes func() []CertificateType
+
 	// Resume has a client ask for sessions to offer and keep those that it is
 	// given, and a server open and seal tickets. Without it neither happens.
 	Resume bool
@@ -368,8 +379,10 @@ type Result struct {
 	CertificateRequest *message.CertificateRequest
 	// Asked is whether the server asked the client for a certificate.
 	Asked bool
-	// PeerChain is what the peer showed, and proved the key of; nil for none.
-	PeerChain [][]byte
+	// PeerChain is what the peer showed, and proved the key of; nil for none. It is
+	// of PeerType. OwnType is the type that was settled for us.
+	PeerChain         [][]byte
+	PeerType, OwnType CertificateType
 	// Local is what we showed; nil for none.
 	Local *Credential
 	// Standing is what goes on after the handshake.

@@ -25,9 +25,10 @@ type Session struct {
 	// Secret is the pre-shared key.
 	Secret []byte
 	// PeerChain is what the peer showed in the full handshake, nil for nothing;
-	// Local is what we showed.
-	PeerChain [][]byte
-	Local     *Credential
+	// Local is what we showed. PeerType and OwnType are as in Result.
+	PeerChain         [][]byte
+	PeerType, OwnType CertificateType
+	Local             *Credential
 
 	// AgeAdd, MaxEarlyData and ALPN are of the ticket and of the connection that it
 	// came over. A client that wants to send nothing early sets MaxEarlyData to 0.
@@ -84,7 +85,7 @@ func (c *core) usable(s *suite.Suite) bool {
 func (c *core) resume() {
 	c.result.Resumed = true
 	c.result.Local = c.session.Local
-	c.chain = c.session.PeerChain
+	c.chain, c.result.PeerType, c.result.OwnType = c.session.PeerChain, c.session.PeerType, c.session.OwnType
 	c.agreed("resumed", "an earlier session")
 }
 
@@ -102,7 +103,7 @@ func binder(s *Session, transcript []byte) []byte {
 // judgeAgain asks for a judgement of the peer of the session, who showed its
 // chain and proved its key in the full handshake.
 func (c *core) judgeAgain() {
-	c.verify = Op{Kind: VerifyPeer, Chain: c.session.PeerChain, Resumed: true}
+	c.verify = Op{Kind: VerifyPeer, Chain: c.session.PeerChain, Type: c.session.PeerType, Resumed: true}
 	c.ask(&c.verify, true)
 }
 
@@ -190,7 +191,7 @@ func (s *Server) offersSession() bool {
 // our copy.
 func (s *Server) openTicket() {
 	h := &s.hello
-	s.open = Op{Kind: OpenTicket, Suite: s.suite, ServerName: h.ServerName, Schemes: h.Schemes, Authorities: h.Authorities, ALPN: h.ALPN}
+	s.open = Op{Kind: OpenTicket, Suite: s.suite, ServerName: h.ServerName, Schemes: h.Schemes, Authorities: h.Authorities, ALPN: h.ALPN, Types: s.takes()}
 	for _, id := range h.PSK.Identities[:min(len(h.PSK.Identities), maxIdentities)] {
 		s.open.Identities = append(s.open.Identities, id.Identity)
 	}

@@ -343,6 +343,11 @@ func (s *Server) takeClientHello() (serverState, error) {
 		}
 		s.result.ALPN = p
 	}
+	if !s.result.Resumed {
+		if err := s.chooseClientType(); err != nil {
+			return nil, err
+		}
+	}
 	s.result.ServerName = h.ServerName
 	s.result.Group = share.Group
 	s.schemes = h.Schemes
@@ -394,16 +399,17 @@ func (s *Server) takeClientHello() (serverState, error) {
 	return s.afterFlight()
 }
 
-// encrypted sends the rest of our flight, up to where our certificate is needed.
+// encrypted sends the rest of our flight or, where a certificate of ours goes into
+// it, asks for that first: EncryptedExtensions tell of what type it is.
 func (s *Server) encrypted(space []byte) error {
 	h := &s.hello
-	if err := s.sendEncryptedExtensions(space); err != nil {
-		return err
-	}
 	if s.result.Resumed {
+		if err := s.sendEncryptedExtensions(space); err != nil {
+			return err
+		}
 		return s.finishFlight(nil)
 	}
-	s.choose = Op{Kind: SelectCertificate, ServerName: h.ServerName, Schemes: h.Schemes, ALPN: h.ALPN}
+	s.choose = Op{Kind: SelectCertificate, ServerName: h.ServerName, Schemes: h.Schemes, ALPN: h.ALPN, Types: s.takes()}
 	for _, a := range h.Authorities { // they lie in the message
 		s.choose.Authorities = append(s.choose.Authorities, bytes.Clone(a))
 	}
@@ -425,6 +431,7 @@ func cut(list []string) []string {
 func (s *Server) sendEncryptedExtensions(space []byte) error {
 	ee := message.EncryptedExtensions{ALPN: s.result.ALPN, ServerName: s.result.ServerName != "" && !s.result.Resumed, TransportParameters: s.parameters, EarlyData: s.early.taken, ECHRetryConfigs: s.ech.retry}
 	s.answerTicketRequest(&ee)
+	s.answerTypes(&ee)
 	b, err := ee.Append(space)
 	if err != nil {
 		return s.misuse(code.Internal, err)
@@ -473,8 +480,15 @@ func (s *Server) answer(cred *Credential) error {
 	if !ok {
 		return s.incompatible(alert.HandshakeFailure, code.NoCommonScheme, "the client verifies no signature that our certificate's key can make")
 	}
+	if err := s.fitsType(cred, s.choose.Types); err != nil {
+		return err
+	}
 	s.scheme = scheme
-	s.result.Local = cred
+	s.result.Local, s.result.OwnType = cred, cred.Type
+	if err := s.sendEncryptedExtensions(nil); err != nil {
+		return err
+	}
+	s.at = "Certificate"
 	s.add(cred.Wire)
 	s.send(Handshake, cred.Wire)
 	s.at = "CertificateVerify"

@@ -12,7 +12,7 @@ var allowed = map[string]float64{
 	"full ClientHello":         8, // server name, one uncommon protocol, ECHHello, PreSharedKeys and its two lists, which grow
 	"ClientHelloInner":         1, // ECHHello
 	"Certificate":              2, // the extensions of one entry
-	"full EncryptedExtensions": 5, // its ECHConfigs are read once, to see that they can be
+	"full EncryptedExtensions": 7, // its ECHConfigs are read once, to see that they can be; and the two certificate types
 }
 
 func TestParsingIntoAUsedStructAllocatesNothing(t *testing.T) {

@@ -21,6 +21,9 @@ type EncryptedExtensions struct {
 	// ECHRetryConfigs is the ECHConfigList of encrypted_client_hello, nil where
 	// there is none.
 	ECHRetryConfigs []byte
+	// ClientType and ServerType are what the client is to show, and what the
+	// server shows; nil where the extension is not there.
+	ClientType, ServerType *CertificateType
 }
 
 // Parse reads msg, a whole message.
@@ -61,6 +64,16 @@ func (m *EncryptedExtensions) Parse(msg []byte) error {
 			var ok bool
 			if m.Groups, ok = u16s(m.Groups, r.vec16(), maxList); !ok || !r.ok() {
 				return decodeError(t, "%s does not parse", x.Type)
+			}
+		case ExtClientCertificateType, ExtServerCertificateType:
+			v, err := certificateType(x, t)
+			if err != nil {
+				return err
+			}
+			if x.Type == ExtClientCertificateType {
+				m.ClientType = &v
+			} else {
+				m.ServerType = &v
 			}
 		case ExtEarlyData:
 			m.EarlyData = true
@@ -108,6 +121,8 @@ func (m *EncryptedExtensions) Append(b []byte) ([]byte, error) {
 		w.close(list, 2, "the ALPN list")
 		w.done(at, ExtALPN)
 	}
+	w.certificateType(ExtClientCertificateType, m.ClientType)
+	w.certificateType(ExtServerCertificateType, m.ServerType)
 	if m.EarlyData {
 		w.done(w.ext(ExtEarlyData), ExtEarlyData)
 	}

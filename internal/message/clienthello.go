@@ -21,14 +21,18 @@ type ClientHello struct {
 	// message is made.
 	Order *Order
 
-	ServerName        string
-	Versions          []uint16
-	Groups            []suite.GroupID
-	KeyShares         []KeyShare
-	HasKeyShares      bool
-	Schemes           []suite.Scheme
-	CertSchemes       []suite.Scheme
-	ALPN              []string
+	ServerName   string
+	Versions     []uint16
+	Groups       []suite.GroupID
+	KeyShares    []KeyShare
+	HasKeyShares bool
+	Schemes      []suite.Scheme
+	CertSchemes  []suite.Scheme
+	ALPN         []string
+	// ClientTypes and ServerTypes are what the client can show, and what it takes
+	// of the server; empty where it says nothing beyond the default.
+	ClientTypes       []CertificateType
+	ServerTypes       []CertificateType
 	Cookie            []byte
 	Authorities       [][]byte
 	PSKModes          []uint8
@@ -74,6 +78,7 @@ func (m *ClientHello) Parse(msg []byte) error {
 		Raw: msg, CipherSuites: m.CipherSuites[:0], Extensions: m.Extensions[:0], Versions: m.Versions[:0],
 		Groups: m.Groups[:0], KeyShares: m.KeyShares[:0], Schemes: m.Schemes[:0], CertSchemes: m.CertSchemes[:0],
 		ALPN: m.ALPN[:0], Authorities: m.Authorities[:0], CertCompression: m.CertCompression[:0],
+		ClientTypes: m.ClientTypes[:0], ServerTypes: m.ServerTypes[:0],
 	}
 	m.LegacyVersion = r.u16()
 	copy(m.Random[:], r.take(32))
@@ -135,6 +140,12 @@ func (m *ClientHello) extension(x *Extension) (err error) {
 		return m.keyShares(x)
 	case ExtALPN:
 		m.ALPN, err = protocols(m.ALPN, x, t)
+		return err
+	case ExtClientCertificateType:
+		m.ClientTypes, err = certificateTypes(m.ClientTypes, x, t)
+		return err
+	case ExtServerCertificateType:
+		m.ServerTypes, err = certificateTypes(m.ServerTypes, x, t)
 		return err
 	case ExtCookie:
 		m.Cookie = r.vec16()
@@ -336,6 +347,8 @@ func (m *ClientHello) Append(b []byte) ([]byte, error) {
 	if len(m.ALPN) > 0 {
 		w.alpn(m.ALPN)
 	}
+	w.certificateTypes(ExtClientCertificateType, m.ClientTypes)
+	w.certificateTypes(ExtServerCertificateType, m.ServerTypes)
 	if len(m.Cookie) > 0 {
 		at := w.ext(ExtCookie)
 		w.vec16(m.Cookie, "the cookie")

@@ -93,6 +93,7 @@ func samples() []sample {
 		{"full EncryptedExtensions", &EncryptedExtensions{
 			ALPN: "h2", ServerName: true, Groups: []suite.GroupID{suite.X25519, suite.P256}, EarlyData: true, RecordSizeLimit: 1000,
 			TransportParameters: fill(5, 1), Tickets: TicketsExpected{4, true}, ECHRetryConfigs: sampleConfigList(), Extensions: []Extension{grease},
+			ClientType: new(RawPublicKey), ServerType: new(X509),
 		}},
 		{"CertificateRequest", &CertificateRequest{
 			Context: []byte{1, 2, 3}, Schemes: []suite.Scheme{suite.Ed25519, suite.ECDSAWithP256AndSHA256}, CertSchemes: []suite.Scheme{suite.PKCS1WithSHA256},
@@ -127,7 +128,8 @@ func fullClientHello() *ClientHello {
 		EarlyData: true, PostHandshakeAuth: true, RecordSizeLimit: 16385, TransportParameters: []byte{}, TicketRequest: TicketRequest{3, 1, true},
 		Extensions:      []Extension{{0x1a1a, nil}, {ExtPadding, fill(20, 0)}},
 		CertCompression: []Compression{Brotli, Zlib, 0xff01}, OCSP: true, SCT: true,
-		ECH: &ECHHello{Suite: ECHSuite{1, 3}, ConfigID: 42, Enc: fill(32, 9), Payload: fill(200, 10)},
+		ECH:         &ECHHello{Suite: ECHSuite{1, 3}, ConfigID: 42, Enc: fill(32, 9), Payload: fill(200, 10)},
+		ClientTypes: []CertificateType{RawPublicKey, X509}, ServerTypes: []CertificateType{RawPublicKey},
 	}
 }
 
@@ -141,11 +143,15 @@ func written(t Type) []ExtensionType {
 			ExtCompressCertificate, ExtStatusRequest, ExtSCT,
 			ExtCookie, ExtCertificateAuthorities, ExtPSKKeyExchangeModes, ExtTicketRequest, ExtPostHandshakeAuth, ExtEarlyData, ExtRecordSizeLimit,
 			ExtQUICTransportParameters, ExtEncryptedClientHello, ExtPreSharedKey,
+			ExtClientCertificateType, ExtServerCertificateType,
 		}
 	case TypeServerHello:
 		return []ExtensionType{ExtSupportedVersions, ExtKeyShare, ExtCookie, ExtPreSharedKey, ExtEncryptedClientHello}
 	case TypeEncryptedExtensions:
-		return []ExtensionType{ExtServerName, ExtSupportedGroups, ExtALPN, ExtEarlyData, ExtRecordSizeLimit, ExtQUICTransportParameters, ExtTicketRequest, ExtEncryptedClientHello}
+		return []ExtensionType{
+			ExtServerName, ExtSupportedGroups, ExtALPN, ExtEarlyData, ExtRecordSizeLimit, ExtQUICTransportParameters, ExtTicketRequest,
+			ExtEncryptedClientHello, ExtClientCertificateType, ExtServerCertificateType,
+		}
 	case TypeCertificateRequest:
 		return []ExtensionType{
 			ExtSignatureAlgorithms, ExtSignatureAlgorithmsCert, ExtCertificateAuthorities, ExtOIDFilters, ExtCompressCertificate, ExtStatusRequest, ExtSCT,
