@@ -36,6 +36,7 @@ type Conn struct {
 		sync.Mutex
 		of map[string]*asked // by context
 	}
+	proofs authenticators
 
 	in  reading
 	out writing

@@ -87,6 +87,7 @@ func (c *Conn) close(orderly bool) error {
 // endWriting forgets the keys of the writing half, which the caller holds.
 func (c *Conn) endWriting() {
 	c.out.err = errClosed
+	c.forgetProofs()
 	c.stream.DiscardWrite()
 }
 

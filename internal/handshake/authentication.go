@@ -28,6 +28,10 @@ func signedContent(side observe.Side, transcript []byte) []byte {
 	if side == observe.Server {
 		context = serverContext
 	}
+	return signedUnder(context, transcript)
+}
+
+func signedUnder(context string, transcript []byte) []byte {
 	b := make([]byte, signedPrefix, signedPrefix+len(context)+1+len(transcript))
 	for i := range b {
 		b[i] = ' '
@@ -87,6 +91,11 @@ func (c *core) badLeaf(err error) error {
 // takeCertificateVerify checks that the peer holds the key of its leaf. The
 // transcript must end with the peer's Certificate.
 func (c *core) takeCertificateVerify(msg []byte) error {
+	return c.takeProof(msg, signedContent(c.peer(), c.transcript()))
+}
+
+// takeProof checks that the peer signed content with the key of its leaf.
+func (c *core) takeProof(msg, content []byte) error {
 	var m message.CertificateVerify
 	if err := m.Parse(msg); err != nil {
 		return c.parsed(err)
@@ -97,7 +106,7 @@ func (c *core) takeCertificateVerify(msg []byte) error {
 	if !c.leaf.Fits(m.Scheme) {
 		return c.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the peer signed with %s, which does not fit the key of its certificate", m.Scheme)
 	}
-	if err := c.leaf.Verify(m.Scheme, signedContent(c.peer(), c.transcript()), m.Signature); err != nil {
+	if err := c.leaf.Verify(m.Scheme, content, m.Signature); err != nil {
 		return &Failure{Alert: alert.DecryptError, Code: code.BadHandshakeProof, Fault: PeerMisbehaved, At: c.at,
 			Reason: "the peer did not prove that it holds the key of its certificate: the signature is wrong", Err: err}
 	}
@@ -179,7 +188,7 @@ func (c *core) finish(exporter []byte, postAuth bool) {
 	clear(c.clientSecret)
 	clear(c.serverSecret)
 	c.result.PeerChain = c.chain
-	st := &Standing{suite: c.suite, exporter: exporter, client: c.side == observe.Client, observer: c.cfg.Observer, quic: c.cfg.QUIC, alpn: c.result.ALPN}
+	st := &Standing{suite: c.suite, exporter: exporter, client: c.side == observe.Client, observer: c.cfg.Observer, quic: c.cfg.QUIC, cfg: c.cfg, serverName: c.result.ServerName, alpn: c.result.ALPN}
 	if st.client && c.cfg.Resume {
 		st.resumption = c.main.Resumption(c.transcript())
 		q := c.cfg.TicketRequest

@@ -23,6 +23,12 @@ type Standing struct {
 	observer observe.Observer // nil: nobody watches
 	quic     bool
 
+	// What exported authenticators are made with: our settings, the name that the
+	// client meant and, on a server, what the client verifies.
+	cfg        *Config
+	serverName string
+	offered    []suite.Scheme
+
 	// post is what authentication after the handshake needs; nil where there is
 	// none, and noPost says why.
 	post   *postAuth

@@ -97,6 +97,7 @@ func (s *Server) lastTicket() error {
 	exporter := s.exporter
 	s.exporter = nil
 	s.finish(exporter, s.hello.PostHandshakeAuth)
+	s.result.Standing.offered = s.schemes
 	return nil
 }
 

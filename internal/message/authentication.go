@@ -155,11 +155,28 @@ type CertificateRequest struct {
 	Filters              []OIDFilter
 	CertCompression      []Compression
 	OCSP, SCT            bool
+
+	// ByClient makes it a ClientCertificateRequest (RFC 9261, section 4): of the
+	// same structure, outside of any handshake, and it may name the server.
+	ByClient   bool
+	ServerName string
 }
 
 // Parse reads msg, a whole message.
 func (m *CertificateRequest) Parse(msg []byte) error {
-	const t = TypeCertificateRequest
+	return m.parse(TypeCertificateRequest, inCR, msg)
+}
+
+// ParseByClient reads msg, a whole ClientCertificateRequest.
+func (m *CertificateRequest) ParseByClient(msg []byte) error {
+	if err := m.parse(TypeClientCertificateRequest, inCR|inCCR, msg); err != nil {
+		return err
+	}
+	m.ByClient = true
+	return nil
+}
+
+func (m *CertificateRequest) parse(t Type, in where, msg []byte) error {
 	r, err := body(t, msg)
 	if err != nil {
 		return err
@@ -170,7 +187,7 @@ func (m *CertificateRequest) Parse(msg []byte) error {
 	if !r.ok() {
 		return decodeError(t, "its extensions do not end where it ends")
 	}
-	if m.Extensions, err = extensions(m.Extensions, block, t, inCR); err != nil {
+	if m.Extensions, err = extensions(m.Extensions, block, t, in); err != nil {
 		return err
 	}
 	for i := range m.Extensions {
@@ -190,6 +207,10 @@ func (m *CertificateRequest) Parse(msg []byte) error {
 			m.OCSP, err = true, empty(x, t)
 		case ExtSCT:
 			m.SCT, err = true, empty(x, t)
+		case ExtServerName:
+			if m.ServerName, err = serverName(x.Body); err != nil {
+				err = decodeError(t, "%s does not parse", x.Type)
+			}
 		}
 		if err != nil {
 			return err
@@ -200,9 +221,16 @@ func (m *CertificateRequest) Parse(msg []byte) error {
 
 // Append appends the whole message to b.
 func (m *CertificateRequest) Append(b []byte) ([]byte, error) {
-	w, start := begin(b, TypeCertificateRequest)
+	t := TypeCertificateRequest
+	if m.ByClient {
+		t = TypeClientCertificateRequest
+	}
+	w, start := begin(b, t)
 	w.vec8(m.Context, "the context")
 	all := w.open(2)
+	if m.ByClient && m.ServerName != "" {
+		w.serverName(m.ServerName)
+	}
 	if len(m.Schemes) > 0 {
 		w.schemes(ExtSignatureAlgorithms, m.Schemes)
 	}
@@ -226,7 +254,7 @@ func (m *CertificateRequest) Append(b []byte) ([]byte, error) {
 	}
 	w.verbatim(m.Extensions)
 	w.close(all, 2, "the extensions block")
-	return w.end(b, start, TypeCertificateRequest)
+	return w.end(b, start, t)
 }
 
 // Certificate shows a chain (RFC 8446, section 4.4.2). An empty one shows none.

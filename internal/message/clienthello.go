@@ -305,14 +305,7 @@ func (m *ClientHello) Append(b []byte) ([]byte, error) {
 	w.vec8(m.Compression, "the list of compression methods")
 	all := w.open(2)
 	if m.ServerName != "" {
-		at := w.ext(ExtServerName)
-		list := w.open(2)
-		w.u8(0)
-		name := w.open(2)
-		w.b = append(w.b, m.ServerName...)
-		w.close(name, 2, "the server name")
-		w.close(list, 2, "the server name")
-		w.done(at, ExtServerName)
+		w.serverName(m.ServerName)
 	}
 	if len(m.Versions) > 0 {
 		at := w.ext(ExtSupportedVersions)
@@ -408,4 +401,16 @@ func (m *ClientHello) Append(b []byte) ([]byte, error) {
 	}
 	w.close(all, 2, "the extensions block")
 	return w.end(b, start, TypeClientHello)
+}
+
+// serverName writes server_name (RFC 6066, section 3).
+func (w *writer) serverName(s string) {
+	at := w.ext(ExtServerName)
+	list := w.open(2)
+	w.u8(0)
+	name := w.open(2)
+	w.b = append(w.b, s...)
+	w.close(name, 2, "the server name")
+	w.close(list, 2, "the server name")
+	w.done(at, ExtServerName)
 }

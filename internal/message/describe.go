@@ -136,7 +136,7 @@ func (d *describer) message(t Type) {
 		}
 	case TypeEncryptedExtensions:
 		d.extensions(t, "", false)
-	case TypeCertificateRequest:
+	case TypeCertificateRequest, TypeClientCertificateRequest:
 		d.vec("certificate_request_context", 1, inHex)
 		d.extensions(t, "", false)
 	case TypeCertificate:

@@ -58,6 +58,7 @@ const (
 	inCR
 	inNST
 	inHRR
+	inCCR // a ClientCertificateRequest, where what may stand in a CertificateRequest may stand too
 )
 
 // known tells the name of an extension and where it may stand (RFC 8446, section
@@ -66,7 +67,7 @@ var known = map[ExtensionType]struct {
 	name string
 	in   where
 }{
-	ExtServerName:              {"server_name", inCH | inEE},
+	ExtServerName:              {"server_name", inCH | inEE | inCCR},
 	ExtMaxFragmentLength:       {"max_fragment_length", inCH | inEE},
 	ExtStatusRequest:           {"status_request", inCH | inCR | inCT},
 	ExtSupportedGroups:         {"supported_groups", inCH | inEE},

@@ -11,18 +11,19 @@ type Type uint8
 
 // The types of messages.
 const (
-	TypeClientHello           Type = 1
-	TypeServerHello           Type = 2
-	TypeNewSessionTicket      Type = 4
-	TypeEndOfEarlyData        Type = 5
-	TypeEncryptedExtensions   Type = 8
-	TypeCertificate           Type = 11
-	TypeCertificateRequest    Type = 13
-	TypeCertificateVerify     Type = 15
-	TypeFinished              Type = 20
-	TypeKeyUpdate             Type = 24
-	TypeCompressedCertificate Type = 25
-	TypeMessageHash           Type = 254
+	TypeClientHello              Type = 1
+	TypeServerHello              Type = 2
+	TypeNewSessionTicket         Type = 4
+	TypeEndOfEarlyData           Type = 5
+	TypeEncryptedExtensions      Type = 8
+	TypeCertificate              Type = 11
+	TypeCertificateRequest       Type = 13
+	TypeCertificateVerify        Type = 15
+	TypeClientCertificateRequest Type = 17 // outside of any handshake (RFC 9261)
+	TypeFinished                 Type = 20
+	TypeKeyUpdate                Type = 24
+	TypeCompressedCertificate    Type = 25
+	TypeMessageHash              Type = 254
 )
 
 // String is the type's name as the RFC's prose writes it.
@@ -44,6 +45,8 @@ func (t Type) String() string {
 		return "CertificateRequest"
 	case TypeCertificateVerify:
 		return "CertificateVerify"
+	case TypeClientCertificateRequest:
+		return "ClientCertificateRequest"
 	case TypeFinished:
 		return "Finished"
 	case TypeKeyUpdate:
