@@ -120,6 +120,7 @@ const (
 	NoFittingCertificate Code = "M0307"
 	// NoCommonCertificateType: X.509 on one side, raw public keys on the other.
 	NoCommonCertificateType Code = "M0308"
+	NoCommonPSK             Code = "M0320"
 )
 
 var groundEntries = []Entry{
@@ -155,4 +156,8 @@ var groundEntries = []Entry{
 		"One side proves itself with a raw public key, and the other takes certificates alone, or the other way round.",
 		"Give the one a certificate, or have the other know the key.",
 		alert.UnsupportedCertificate},
+	{NoCommonPSK, "no common pre-shared key",
+		"The two sides have no external pre-shared key in common, and one of them takes nothing else.",
+		"Give both sides the same identity, secret, context and hash, and name the same client and server.",
+		alert.HandshakeFailure},
 }

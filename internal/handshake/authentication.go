@@ -155,7 +155,7 @@ func (c *core) makeFinished(b, base []byte) ([]byte, error) {
 func (c *core) handshakeKeys(shared []byte) *schedule.Handshake {
 	var psk []byte
 	source := "the shared secret and the hellos"
-	if c.result.Resumed {
+	if c.keyed {
 		psk, source = c.session.Secret, "the session's secret, the shared secret and the hellos"
 	}
 	early := schedule.NewEarly(c.suite, labels, psk)

@@ -30,6 +30,7 @@ type Client struct {
 	base *schedule.Handshake
 
 	request  *message.CertificateRequest
+	psks     []*Session // external ones that are offered
 	find     Op
 	choose   Op
 	sign     Op
@@ -94,7 +95,7 @@ func (c *Client) step(level Level, msg []byte) error {
 // Resolve takes the answer to an operation.
 func (c *Client) Resolve(op *Op, a Answer) error {
 	if err := c.resolvable(op); err != nil {
-		a.Session.destroy()
+		a.destroy()
 		return err
 	}
 	if op.again() { // no hello is out yet
@@ -110,7 +111,7 @@ func (c *Client) Resolve(op *Op, a Answer) error {
 	switch op.Kind {
 	case FindTicket:
 		c.waiting = false
-		return c.fail(c.found(a.Session))
+		return c.fail(c.found(a.Session, a.PSKs))
 	case TransportParameters:
 		c.waiting = false
 		c.hello.TransportParameters = parameters(a)
@@ -138,6 +139,7 @@ func (c *Client) Resolve(op *Op, a Answer) error {
 
 // Discard zeroes what is secret and still held.
 func (c *Client) Discard() {
+	c.dropAll(c.session)
 	c.dropShares()
 	if c.base != nil {
 		c.base.Destroy()
@@ -172,8 +174,10 @@ func (c *Client) start() error {
 	h.Compression = nullCompression
 	h.Versions = onlyTLS13
 	h.Groups = c.cfg.Groups
-	h.Schemes = c.cfg.Schemes
-	h.CertSchemes = c.cfg.CertificateSchemes
+	if !c.cfg.PSKOnly {
+		h.Schemes = c.cfg.Schemes
+		h.CertSchemes = c.cfg.CertificateSchemes
+	}
 	h.ALPN = c.cfg.ALPN
 	// Without it a server may hold back the ticket that tells us that we were
 	// admitted (RFC 8446, section 4.2.9).
@@ -202,7 +206,7 @@ func (c *Client) start() error {
 
 // look looks for a session to offer, and sends the hello.
 func (c *Client) look() error {
-	if c.cfg.Resume {
+	if c.cfg.Resume || c.cfg.PSKs {
 		c.find = Op{Kind: FindTicket, ServerName: c.hello.ServerName}
 		c.ask(&c.find, true)
 		return nil
@@ -360,7 +364,7 @@ func (c *Client) checkServerHello(m *message.ServerHello) error {
 				continue
 			}
 		case message.ExtPreSharedKey:
-			if c.session != nil || c.rejectedECH() {
+			if c.hello.PSK != nil || c.rejectedECH() {
 				continue
 			}
 		}
@@ -404,6 +408,9 @@ func (c *Client) retry(m *message.ServerHello, msg []byte) (clientState, error) 
 	c.add(msg)
 	if !c.usable(c.suite) {
 		c.drop() // it can't be resumed with that suite (RFC 8446, section 4.1.4)
+	}
+	if err := c.keepKeys(c.psks, []suite.ID{c.suite.ID}); err != nil {
+		return nil, err
 	}
 	c.compatibility()
 	if err := c.sendHello(); err != nil {
@@ -520,7 +527,7 @@ func (c *Client) waitEncryptedExtensions(t message.Type, msg []byte) (clientStat
 	if err := c.takeEarly(&m); err != nil {
 		return nil, err
 	}
-	if c.result.Resumed {
+	if c.keyed {
 		return c.expect("Finished", (*Client).waitFinished)
 	}
 	return c.expect("Certificate", (*Client).waitCertCR)

@@ -59,6 +59,8 @@ type core struct {
 	verify Op
 	// session is what a client offers to resume, or a server found; nil for none.
 	session *Session
+	// keyed is whether the handshake goes on from it: there are no certificates.
+	keyed   bool
 	quic    Op
 	early   early
 	result  Result

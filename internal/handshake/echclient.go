@@ -310,7 +310,7 @@ func (c *Client) goOuter() {
 	c.hello.ServerName = e.sealer.Config.PublicName
 	c.result.ServerName = c.hello.ServerName
 	c.hello.ECH = nil
-	c.drop()
+	c.dropAll(nil)
 }
 
 // takeRetryConfigs takes the server's encrypted_client_hello, which parses.

@@ -121,7 +121,8 @@ const (
 	// proven now: Chain is what was shown in the full handshake, and an error
 	// means that it takes a full handshake, in which the peer is judged anew.
 	VerifyPeer
-	// FindTicket asks a client for a session to offer; nil offers none.
+	// FindTicket asks a client for a session to offer; nil offers none. With
+	// Config.PSKs it asks for external keys, too.
 	FindTicket
 	// OpenTicket asks a server for the session behind one of Op.Identities; nil
 	// makes it a full handshake. The session must have been made under what
@@ -200,6 +201,9 @@ type Op struct {
 	// For DecryptECH: valid until it is resolved.
 	ECH *message.ECHHello
 	AAD []byte
+	// Proven, for VerifyPeer, is that of the external key that was used: there is
+	// no Chain then.
+	Proven any
 
 	// For OpenTicket: what the client offers, its first choice first, and the
 	// suite whose hash the session must have. Valid until it is resolved.
@@ -223,7 +227,9 @@ type Answer struct {
 	Signature  []byte
 	// Session answers FindTicket and OpenTicket; it is the machine's from then
 	// on. Ticket and its Lifetime in seconds answer SealTicket.
-	Session  *Session
+	Session *Session
+	// PSKs answers FindTicket with external keys; they are the machine's.
+	PSKs     []*Session
 	Ticket   []byte
 	Lifetime uint32
 	// Parameters answers TransportParameters; nil is the same as empty.
@@ -238,6 +244,13 @@ type Answer struct {
 	Alert        alert.Alert
 	Fault        Fault
 	Code         code.Code
+}
+
+func (a *Answer) destroy() {
+	a.Session.destroy()
+	for _, k := range a.PSKs {
+		k.destroy()
+	}
 }
 
 // Credential is a certificate chain that can be shown. It is immutable.
@@ -349,6 +362,10 @@ type Config struct {
 	// tickets allow; 0 takes none. A client offers it where the session that
 	// FindTicket gives allows it.
 	MaxEarlyData uint32
+	// PSKs has a client ask for external keys to offer (FindTicket), and a server
+	// look for them (OpenTicket). PSKOnly takes nothing else.
+	PSKs    bool
+	PSKOnly bool
 	// TicketRequest is how many tickets a client asks for (RFC 9149). Tickets is
 	// how many a server gives to who asks for as many; who does not ask gets one.
 	TicketRequest message.TicketRequest
@@ -377,6 +394,9 @@ type Result struct {
 	// CertificateRequest is what the server asked a client for, nil for nothing,
 	// and where sessions are not kept.
 	CertificateRequest *message.CertificateRequest
+	// Proven is that of the external key that was used, now or in the full
+	// handshake; nil where none was.
+	Proven any
 	// Asked is whether the server asked the client for a certificate.
 	Asked bool
 	// PeerChain is what the peer showed, and proved the key of; nil for none. It is

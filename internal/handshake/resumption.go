@@ -20,6 +20,8 @@ import (
 // from it. Who gives it to a machine gives its Secret away: the machine zeroes
 // it.
 type Session struct {
+	// Kind is what it is: the zero value is a session that a ticket stands for.
+	Kind Kind
 	// Suite is the one that the session was made with: its hash is the session's.
 	Suite *suite.Suite
 	// Secret is the pre-shared key.
@@ -29,6 +31,9 @@ type Session struct {
 	PeerChain         [][]byte
 	PeerType, OwnType CertificateType
 	Local             *Credential
+	// Proven is whom an external pre-shared key proves, as its owner knows it; of
+	// a session that began with one, too. nil where it was a certificate.
+	Proven any
 
 	// AgeAdd, MaxEarlyData and ALPN are of the ticket and of the connection that it
 	// came over. A client that wants to send nothing early sets MaxEarlyData to 0.
@@ -78,11 +83,18 @@ func (c *core) drop() {
 
 // usable says whether the session can be used with the suite s.
 func (c *core) usable(s *suite.Suite) bool {
-	return c.session != nil && c.session.Suite != nil && c.session.Suite.Hash == s.Hash && len(c.session.Secret) == s.Hash.Size()
+	o := c.session
+	return o != nil && o.Suite != nil && o.Suite.Hash == s.Hash && (o.external() && len(o.Secret) > 0 || len(o.Secret) == s.Hash.Size())
 }
 
 // resume takes the session as what this handshake goes on from.
 func (c *core) resume() {
+	c.keyed = true
+	c.result.Proven = c.session.Proven
+	if c.session.external() {
+		c.agreed("pre-shared key", "an external one")
+		return
+	}
 	c.result.Resumed = true
 	c.result.Local = c.session.Local
 	c.chain, c.result.PeerType, c.result.OwnType = c.session.PeerChain, c.session.PeerType, c.session.OwnType
@@ -93,7 +105,7 @@ func (c *core) resume() {
 // 4.2.11.2); transcript is the hash up to, and without, the binders.
 func binder(s *Session, transcript []byte) []byte {
 	early := schedule.NewEarly(s.Suite, labels, s.Secret)
-	key := early.BinderKey(false)
+	key := s.binderKey(early)
 	early.Destroy()
 	b := schedule.Finished(s.Suite, labels, key, transcript)
 	clear(key)
@@ -103,20 +115,23 @@ func binder(s *Session, transcript []byte) []byte {
 // judgeAgain asks for a judgement of the peer of the session, who showed its
 // chain and proved its key in the full handshake.
 func (c *core) judgeAgain() {
-	c.verify = Op{Kind: VerifyPeer, Chain: c.session.PeerChain, Type: c.session.PeerType, Resumed: true}
+	c.verify = Op{Kind: VerifyPeer, Chain: c.session.PeerChain, Type: c.session.PeerType, Proven: c.session.Proven, Resumed: true}
 	c.ask(&c.verify, true)
 }
 
 // Client.
 
-// found takes the session that FindTicket gave, and has its server judged before
-// the ticket is spent.
-func (c *Client) found(s *Session) error {
+// found takes the session and the external keys that FindTicket gave, and has the
+// session's server judged before the ticket is spent.
+func (c *Client) found(s *Session, keys []*Session) error {
 	c.session = s
+	if err := c.keepKeys(keys, c.cfg.Suites); err != nil {
+		return err
+	}
 	switch {
 	case s == nil:
-	case s.Suite == nil || !c.usable(s.Suite) || len(s.Ticket) == 0 || len(s.Ticket) > maxTicket || s.Age == nil ||
-		!slices.ContainsFunc(c.cfg.Suites, func(id suite.ID) bool { return suite.ByID(id).Hash == s.Suite.Hash }):
+	case s.external() || s.Suite == nil || !c.usable(s.Suite) || len(s.Ticket) == 0 || len(s.Ticket) > maxTicket || s.Age == nil ||
+		!takes(c.cfg.Suites, s.Suite):
 		c.drop() // whatever it is, it is of no use here
 	default:
 		c.judgeAgain()
@@ -129,33 +144,43 @@ func (c *Client) found(s *Session) error {
 func (c *Client) offer() {
 	c.hello.PSK = nil
 	c.hello.EarlyData = c.offersEarly()
-	if c.session == nil {
+	all := c.offered()
+	if len(all) == 0 {
 		return
 	}
-	c.hello.PSK = &message.PreSharedKeys{
-		Identities: []message.PSKIdentity{{Identity: c.session.Ticket, ObfuscatedAge: c.session.Age() + c.session.AgeAdd}},
-		Binders:    [][]byte{make([]byte, c.session.Suite.Hash.Size())},
+	c.hello.PSK = &message.PreSharedKeys{}
+	for _, o := range all {
+		c.hello.PSK.Identities = append(c.hello.PSK.Identities, message.PSKIdentity{Identity: o.Ticket, ObfuscatedAge: o.Age() + o.AgeAdd})
+		c.hello.PSK.Binders = append(c.hello.PSK.Binders, make([]byte, o.Suite.Hash.Size()))
 	}
 }
 
-// bind makes the binder at the end of hello, and adds hello to the transcript
+// bind makes the binders at the end of hello, and adds hello to the transcript
 // where that has begun.
 func (c *Client) bind(hello []byte) {
-	if c.session == nil {
+	all := c.offered()
+	if len(all) == 0 {
 		return
 	}
-	size := c.session.Suite.Hash.Size()
-	n := len(hello) - (2 + 1 + size) // the length of the list, that of the binder
-	var sum []byte
+	n := len(hello) - 2 // the length of the list
+	for _, o := range all {
+		n -= 1 + o.Suite.Hash.Size()
+	}
 	if c.result.Retried {
 		c.add(hello[:n])
-		sum = c.transcript()
-	} else {
-		h := c.session.Suite.NewHash()
-		h.Write(hello[:n])
-		sum = h.Sum(c.sum[:0])
 	}
-	copy(hello[len(hello)-size:], binder(c.session, sum))
+	at := n + 2
+	for _, o := range all {
+		var sum []byte
+		if c.result.Retried {
+			sum = c.transcript()
+		} else {
+			h := o.Suite.NewHash()
+			h.Write(hello[:n])
+			sum = h.Sum(c.sum[:0])
+		}
+		at += 1 + copy(hello[at+1:], binder(o, sum))
+	}
 	if c.result.Retried {
 		c.add(hello[n:])
 		c.helloBytes = nil
@@ -164,18 +189,27 @@ func (c *Client) bind(hello []byte) {
 
 // takeChoice takes what the server says to the session that we offered.
 func (c *Client) takeChoice(m *message.ServerHello) error {
+	all := c.offered()
 	if !m.HasPSK {
-		c.drop()
+		c.dropAll(nil)
+		if c.cfg.PSKOnly {
+			return c.misbehaved(alert.MissingExtension, code.NoCommonPSK, "the server took none of our pre-shared keys, and we take no certificate")
+		}
 		return nil
 	}
-	if m.PSKIndex != 0 {
-		return c.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the server chose the pre-shared key %d, and one was offered", int(m.PSKIndex)+1)
+	if int(m.PSKIndex) >= len(all) {
+		return c.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the server chose the pre-shared key %d of %d that were offered", int(m.PSKIndex)+1, len(all))
 	}
+	c.dropAll(all[m.PSKIndex])
 	if !c.usable(c.suite) {
 		return c.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the server chose %s, whose hash is not that of the session that it resumes", c.suite.ID)
 	}
-	c.verified = true // judged before the ticket was offered
 	c.resume()
+	if c.session.external() {
+		c.judgeKey()
+	} else {
+		c.verified = true // judged before the ticket was offered
+	}
 	return nil
 }
 
@@ -184,7 +218,7 @@ func (c *Client) takeChoice(m *message.ServerHello) error {
 // offersSession says whether the client offers what we could resume. A client
 // without psk_dhe_ke wants to go without a key exchange, which we do not.
 func (s *Server) offersSession() bool {
-	return s.cfg.Resume && s.hello.PSK != nil && has(s.hello.PSKModes, pskDHEKE)
+	return (s.cfg.Resume || s.cfg.PSKs) && s.hello.PSK != nil && has(s.hello.PSKModes, pskDHEKE)
 }
 
 // openTicket asks for the session behind what the client offers. The hello is
@@ -192,7 +226,11 @@ func (s *Server) offersSession() bool {
 func (s *Server) openTicket() {
 	h := &s.hello
 	s.open = Op{Kind: OpenTicket, Suite: s.suite, ServerName: h.ServerName, Schemes: h.Schemes, Authorities: h.Authorities, ALPN: h.ALPN, Types: s.takes()}
-	for _, id := range h.PSK.Identities[:min(len(h.PSK.Identities), maxIdentities)] {
+	n := len(h.PSK.Identities)
+	if !s.cfg.PSKs { // which are looked up, and not decrypted
+		n = min(n, maxIdentities)
+	}
+	for _, id := range h.PSK.Identities[:n] {
 		s.open.Identities = append(s.open.Identities, id.Identity)
 	}
 	s.ask(&s.open, true)
@@ -216,18 +254,28 @@ func (s *Server) opened(found *Session) error {
 	if subtle.ConstantTimeCompare(want, psk.Binders[s.session.Index]) != 1 {
 		return s.misbehaved(alert.DecryptError, code.BadBinder, "the client did not prove that it holds the secret of the session that it wants to resume")
 	}
-	if s.session.PeerChain == nil {
+	switch {
+	case s.session.external():
+		s.judgeKey()
+	case s.session.PeerChain == nil && s.session.Proven == nil:
 		s.resume()
 		return s.registerEarly()
+	default:
+		s.judgeAgain()
 	}
-	s.judgeAgain()
 	return nil
 }
 
 // fits says whether the session is one that this server could have made in this
 // handshake. What gave it has looked at more.
 func (s *Server) fits() bool {
-	if !s.usable(s.suite) || s.session.Local == nil || s.session.Index < 0 || s.session.Index >= len(s.open.Identities) {
+	if !s.usable(s.suite) || s.session.Index < 0 || s.session.Index >= len(s.open.Identities) {
+		return false
+	}
+	if s.session.Proven != nil { // it proves both ends
+		return s.cfg.PSKs && s.session.PeerChain == nil
+	}
+	if s.session.external() || s.session.Local == nil {
 		return false
 	}
 	switch s.cfg.ClientAuth {

@@ -20,6 +20,7 @@ func (s *Server) checkRetried() error {
 		return s.misuse(code.Internal, err)
 	}
 	h := &s.hello
+	s.isFewer(&old)
 	switch {
 	case !unchanged(&old, h):
 		return s.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the client changed its hello after a HelloRetryRequest in more than what was asked")

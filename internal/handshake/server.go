@@ -22,6 +22,7 @@ type Server struct {
 	hello     message.ClientHello
 	first     []byte // the first ClientHello, where a HelloRetryRequest was sent
 	retryWith suite.GroupID
+	fewer     bool   // the second hello offers fewer sessions
 	held      []byte // the ClientHello, where a ticket has to be opened first
 	share     *message.KeyShare
 	sessionID []byte
@@ -87,7 +88,7 @@ func (s *Server) step(level Level, msg []byte) error {
 // Resolve takes the answer to an operation.
 func (s *Server) Resolve(op *Op, a Answer) error {
 	if err := s.resolvable(op); err != nil {
-		a.Session.destroy()
+		a.destroy()
 		return err
 	}
 	if op.Kind == SealTicket {
@@ -108,13 +109,17 @@ func (s *Server) Resolve(op *Op, a Answer) error {
 	case Sign:
 		err = s.complete(a.Signature)
 	case VerifyPeer: // admitted: its Finished follows
-		if op.again() {
+		switch {
+		case op.again():
 			if a.Err != nil {
 				s.drop() // a full handshake, in which all is judged anew
 			} else {
 				s.resume()
 			}
 			err = s.registerEarly()
+		case op.Proven != nil:
+			s.resume()
+			err = s.proceed()
 		}
 	case TransportParameters:
 		s.parameters = parameters(a)
@@ -155,7 +160,7 @@ func (s *Server) waitClientHello(t message.Type, msg []byte) (serverState, error
 	if t != message.TypeClientHello {
 		return nil, nil
 	}
-	if s.cfg.Resume || s.cfg.ECH || s.cfg.QUIC {
+	if s.cfg.Resume || s.cfg.PSKs || s.cfg.ECH || s.cfg.QUIC {
 		msg = bytes.Clone(msg) // what it offers may be looked into for a while
 	}
 	if err := s.hello.Parse(msg); err != nil {
@@ -328,7 +333,10 @@ func (s *Server) compatibility() {
 // takeClientHello answers the ClientHello, which is in the transcript.
 func (s *Server) takeClientHello() (serverState, error) {
 	h, share := &s.hello, s.share
-	if !s.result.Resumed {
+	if !s.keyed {
+		if err := s.requireKey(); err != nil {
+			return nil, err
+		}
 		if len(h.Schemes) == 0 {
 			return nil, s.noSchemes()
 		}
@@ -343,7 +351,7 @@ func (s *Server) takeClientHello() (serverState, error) {
 		}
 		s.result.ALPN = p
 	}
-	if !s.result.Resumed {
+	if !s.keyed {
 		if err := s.chooseClientType(); err != nil {
 			return nil, err
 		}
@@ -358,7 +366,7 @@ func (s *Server) takeClientHello() (serverState, error) {
 	defer clear(shared) // where what follows fails, too
 	m := message.ServerHello{
 		LegacyVersion: versionTLS12, SessionID: s.sessionID, CipherSuite: s.suite.ID, Version: versionTLS13,
-		KeyShare: message.KeyShare{Group: share.Group, Data: public}, HasKeyShare: true, HasPSK: s.result.Resumed,
+		KeyShare: message.KeyShare{Group: share.Group, Data: public}, HasKeyShare: true, HasPSK: s.keyed,
 	}
 	if m.HasPSK {
 		m.PSKIndex = uint16(s.session.Index)
@@ -403,7 +411,7 @@ func (s *Server) takeClientHello() (serverState, error) {
 // it, asks for that first: EncryptedExtensions tell of what type it is.
 func (s *Server) encrypted(space []byte) error {
 	h := &s.hello
-	if s.result.Resumed {
+	if s.keyed {
 		if err := s.sendEncryptedExtensions(space); err != nil {
 			return err
 		}
@@ -429,7 +437,7 @@ func cut(list []string) []string {
 // sendEncryptedExtensions sends EncryptedExtensions and, where we ask for a
 // certificate, the CertificateRequest.
 func (s *Server) sendEncryptedExtensions(space []byte) error {
-	ee := message.EncryptedExtensions{ALPN: s.result.ALPN, ServerName: s.result.ServerName != "" && !s.result.Resumed, TransportParameters: s.parameters, EarlyData: s.early.taken, ECHRetryConfigs: s.ech.retry}
+	ee := message.EncryptedExtensions{ALPN: s.result.ALPN, ServerName: s.result.ServerName != "" && !s.keyed, TransportParameters: s.parameters, EarlyData: s.early.taken, ECHRetryConfigs: s.ech.retry}
 	s.answerTicketRequest(&ee)
 	s.answerTypes(&ee)
 	b, err := ee.Append(space)
@@ -441,7 +449,7 @@ func (s *Server) sendEncryptedExtensions(space []byte) error {
 	if s.result.ALPN != "" {
 		s.agreed("alpn", s.result.ALPN)
 	}
-	if s.cfg.ClientAuth == NoClientCertificate || s.result.Resumed {
+	if s.cfg.ClientAuth == NoClientCertificate || s.keyed {
 		return nil
 	}
 	s.result.Asked = true
@@ -464,7 +472,7 @@ func (s *Server) afterFlight() (serverState, error) {
 	if s.early.taken && !s.cfg.QUIC {
 		return s.waitEarly()
 	}
-	if s.cfg.ClientAuth == NoClientCertificate || s.result.Resumed {
+	if s.cfg.ClientAuth == NoClientCertificate || s.keyed {
 		return s.expect("Finished", (*Server).waitFinished)
 	}
 	return s.expect("Certificate", (*Server).waitCert)

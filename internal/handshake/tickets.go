@@ -58,7 +58,7 @@ func (s *Server) sealTicket() error {
 	}
 	s.seal = Op{Kind: SealTicket, Resumed: s.result.Resumed, ServerName: s.result.ServerName, Session: &Session{
 		Suite: s.suite, Secret: schedule.ResumptionPSK(s.suite, labels, s.resumption, []byte{s.given}), PeerChain: s.chain, Local: s.result.Local,
-		PeerType: s.result.PeerType, OwnType: s.result.OwnType,
+		PeerType: s.result.PeerType, OwnType: s.result.OwnType, Proven: s.result.Proven,
 		AgeAdd: binary.BigEndian.Uint32(add[:]), MaxEarlyData: s.cfg.MaxEarlyData, ALPN: s.result.ALPN,
 	}}
 	s.ask(&s.seal, true)
