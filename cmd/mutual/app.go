@@ -76,7 +76,7 @@ refusal says why.
 // commands are all of them, in the order that help shows.
 func (a *app) commands() []*cobra.Command {
 	cobra.EnableCommandSorting = false
-	return []*cobra.Command{a.serveCommand(), a.connectCommand(), a.caCommand(), a.tokenCommand(), a.issueCommand(), a.listCommand(), a.revokeCommand(), a.explainCommand(), a.inspectCommand(), a.verifyCommand(), a.demoCommand(), a.completionCommand(), a.versionCommand()}
+	return []*cobra.Command{a.serveCommand(), a.connectCommand(), a.caCommand(), a.tokenCommand(), a.issueCommand(), a.listCommand(), a.revokeCommand(), a.explainCommand(), a.inspectCommand(), a.verifyCommand(), a.trustCommand(), a.demoCommand(), a.completionCommand(), a.versionCommand()}
 }
 
 // complain tells a failure in one sentence.

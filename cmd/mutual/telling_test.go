@@ -249,3 +249,44 @@ func TestVerifyTellsAServerFromAFile(t *testing.T) {
 		}
 	}
 }
+
+func TestTrustWorksOnAnImageAndSaysWhatItDid(t *testing.T) {
+	image, dir := t.TempDir(), t.TempDir()
+	if err := os.MkdirAll(filepath.Join(image, "etc", "pki", "ca-trust", "source", "anchors"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	root := filepath.Join(dir, "ca.crt")
+	if err := mint.Root("ours").WriteFile(root); err != nil {
+		t.Fatal(err)
+	}
+	at := []string{"--root", image, "--data", filepath.Join(dir, "data")}
+	for i, step := range []struct {
+		args   []string
+		code   int
+		action string
+	}{
+		{[]string{"install", root}, exitUsage, ""},
+		{[]string{"check", root}, exitRefused, "not trusted"},
+		{[]string{"install", root, "--unconstrained", "--dry-run"}, exitDone, "would be added"},
+		{[]string{"install", root, "--unconstrained"}, exitDone, "added"},
+		{[]string{"install", root, "--unconstrained"}, exitDone, "already trusted"},
+		{[]string{"check", root}, exitDone, "trusted"},
+		{[]string{"list"}, exitDone, "trusted"},
+		{[]string{"uninstall"}, exitDone, "removed"},
+		{[]string{"check", root}, exitRefused, "not trusted"},
+		{[]string{"install", "--store", "registry", root, "--unconstrained"}, exitUsage, ""},
+		{[]string{"install"}, exitUsage, ""}, // no authority lies here
+	} {
+		code, out, _ := command(append(append([]string{"trust"}, step.args...), append(at, "--store", "system", "--json")...)...)
+		if code != step.code {
+			t.Errorf("step %d, %v: exit code %d", i, step.args, code)
+		}
+		if step.action == "" {
+			continue
+		}
+		var got []struct{ Store, Place, SHA256, Action string }
+		if err := json.Unmarshal([]byte(out), &got); err != nil || len(got) != 1 || got[0].Action != step.action || got[0].Store != "system" {
+			t.Errorf("step %d, %v: %s, %v", i, step.args, out, err)
+		}
+	}
+}

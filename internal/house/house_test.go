@@ -36,6 +36,7 @@ var floors = [][]string{
 	{"mtls"},
 	{"internal/live"},
 	{"internal/mint", "internal/peers", "internal/house", "internal/house/report"},
+	{"truststore/install"},
 	{"policy", "truststore", "keystore"},
 	{"pki"},
 	{"internal/stream", "internal/quic"},
