@@ -78,7 +78,8 @@ const (
 	// QUICPeerParameters: Bytes are the peer's transport parameters. They are
 	// proven when QUICDone has come.
 	QUICPeerParameters
-	// QUICEarlyDataRefused: the client's 0-RTT packets are to be dropped.
+	// QUICEarlyDataRefused: what the client sent in 0-RTT packets is not taken. A
+	// server drops them.
 	QUICEarlyDataRefused
 	// QUICDone: the handshake is complete (RFC 9001, section 4.1.1). On a server
 	// it is confirmed, too, and HANDSHAKE_DONE is due.
@@ -258,7 +259,7 @@ func (q *QUICConn) Next() (QUICEvent, bool) {
 		}
 	case handshake.PeerParameters:
 		x.Kind = QUICPeerParameters
-	case handshake.SkipEarlyData:
+	case handshake.SkipEarlyData, handshake.EarlyEnded:
 		x.Kind = QUICEarlyDataRefused
 	case handshake.Done:
 		x.Kind = QUICDone

@@ -501,6 +501,7 @@ func (c *Client) waitEncryptedExtensions(t message.Type, msg []byte) (clientStat
 		case x.Type == message.ExtALPN && len(c.cfg.ALPN) > 0:
 		case c.answersTypes(x.Type):
 		case x.Type == message.ExtQUICTransportParameters && c.cfg.QUIC:
+		case x.Type == message.ExtRecordSizeLimit && c.hello.RecordSizeLimit != 0:
 		case x.Type == message.ExtTicketRequest && c.hello.TicketRequest.Made: // what follows is counted anyway
 		case x.Type == message.ExtEarlyData && c.early.offered && !c.rejectedECH():
 		case x.Type == message.ExtEncryptedClientHello && c.awaitsConfigs():

@@ -143,10 +143,10 @@ func (m *ServerHello) Append(b []byte) ([]byte, error) {
 	w.u16(uint16(m.CipherSuite))
 	w.u8(m.Compression)
 	all := w.open(2)
-	if m.Version != 0 {
-		at := w.ext(ExtSupportedVersions)
-		w.u16(m.Version)
-		w.done(at, ExtSupportedVersions)
+	if m.HasPSK {
+		at := w.ext(ExtPreSharedKey)
+		w.u16(m.PSKIndex)
+		w.done(at, ExtPreSharedKey)
 	}
 	switch {
 	case m.RetryGroup != 0:
@@ -164,10 +164,10 @@ func (m *ServerHello) Append(b []byte) ([]byte, error) {
 		w.vec16(m.Cookie, "the cookie")
 		w.done(at, ExtCookie)
 	}
-	if m.HasPSK {
-		at := w.ext(ExtPreSharedKey)
-		w.u16(m.PSKIndex)
-		w.done(at, ExtPreSharedKey)
+	if m.Version != 0 {
+		at := w.ext(ExtSupportedVersions)
+		w.u16(m.Version)
+		w.done(at, ExtSupportedVersions)
 	}
 	w.verbatim(m.Extensions)
 	if m.ECHConfirmation != nil {
