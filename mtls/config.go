@@ -30,6 +30,10 @@ type ServerConfig struct {
 	// Resumption, if not nil, gives clients tickets to resume with: see
 	// ServerResumption.
 	Resumption *ServerResumption
+	// ECH, if not nil, are the keys with which we read what clients send encrypted
+	// (Encrypted Client Hello, RFC 9849). Identity then needs a certificate for
+	// their public names, too.
+	ECH *ECHKeys
 	// Refused, if not nil, is told of every connection that Listener refuses.
 	// It is called concurrently.
 	Refused func(remote net.Addr, refusal *Refusal)
@@ -65,6 +69,8 @@ type ClientConfig struct {
 	// Resumption, if not nil, keeps the tickets of servers and resumes with them:
 	// see ClientResumption.
 	Resumption *ClientResumption
+	// ECH, if not nil, hides whom we mean: see ClientECH.
+	ECH *ClientECH
 
 	Common
 }

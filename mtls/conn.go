@@ -123,6 +123,8 @@ type Negotiated struct {
 	ServerName string
 	// Retried is whether it took a HelloRetryRequest.
 	Retried bool
+	// ECH is what became of Encrypted Client Hello.
+	ECH ECHStatus
 	// Resumed is whether the two went on from an earlier session: the peer is who
 	// was proven then, and was judged again now.
 	Resumed bool
@@ -134,7 +136,7 @@ type Negotiated struct {
 // Negotiated is what the two ends agreed on.
 func (c *Conn) Negotiated() Negotiated {
 	r := c.stream.Result()
-	n := Negotiated{Suite: r.Suite.ID, Group: r.Group, Scheme: r.Scheme, ALPN: r.ALPN, ServerName: r.ServerName, Retried: r.Retried, Resumed: r.Resumed}
+	n := Negotiated{Suite: r.Suite.ID, Group: r.Group, Scheme: r.Scheme, ALPN: r.ALPN, ServerName: r.ServerName, Retried: r.Retried, ECH: r.ECH, Resumed: r.Resumed}
 	if a := c.admission.Load(); a != nil && a.scheme != 0 {
 		n.Scheme = a.scheme
 	}

@@ -30,6 +30,7 @@ type endpoint struct {
 	rechecks atomic.Uint64 // how many have begun
 	// resumption is what sessions are kept by; nil: none are.
 	resumption *resumption
+	ech        *ECHKeys // a server's, nil for none
 }
 
 func newEndpoint(role Role, identity Identity, verifier Verifier, alpn []string, c *Common) (*endpoint, error) {
@@ -181,6 +182,12 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		}
 		e.hs.Resume, e.hs.Tickets = true, cmp.Or(cfg.Resumption.Tickets, ticketsGiven)
 	}
+	if cfg.ECH != nil {
+		if cfg.ECH.ConfigList() == nil {
+			return nil, errors.New("ServerConfig.ECH holds no key: make it with NewECHKeys")
+		}
+		e.ech, e.hs.ECH = cfg.ECH, true
+	}
 	return &Server{endpoint: e, refused: cfg.Refused}, nil
 }
 
@@ -229,7 +236,10 @@ func (s *Server) Abort() { s.abort() }
 func (s *Server) Standing() int { return s.standing.Len() }
 
 // Client makes connections. It is immutable and safe for concurrent use.
-type Client struct{ *endpoint }
+type Client struct {
+	*endpoint
+	concealing *ClientECH
+}
 
 // NewClient checks cfg whole. What it refers to must not change afterwards.
 func NewClient(cfg ClientConfig) (*Client, error) {
@@ -266,7 +276,13 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		e.hs.Resume = true
 		e.hs.TicketRequest = message.TicketRequest{Full: uint8(max(cfg.Resumption.Tickets, 1)), Resumed: 1, Made: true}
 	}
-	return &Client{e}, nil
+	if cfg.ECH != nil {
+		if err := cfg.ECH.check(); err != nil {
+			return nil, err
+		}
+		e.hs.GreaseECH = cfg.ECH.Grease
+	}
+	return &Client{e, cfg.ECH}, nil
 }
 
 // shares checks the groups in which key shares are to be sent (RFC 8446, section
@@ -293,6 +309,16 @@ func (c *Client) Dial(ctx context.Context, network, address string) (*Conn, erro
 	if err != nil {
 		return nil, refuseMisuse("the address %q is not HOST:PORT; to reach a server by another address than its name use Connect", address)
 	}
+	conn, err := c.dial(ctx, network, address, host, nil)
+	if again := c.concealing.retryWith(err); again != nil {
+		return c.dial(ctx, network, address, host, again)
+	}
+	return conn, err
+}
+
+// dial connects once; again are the ECH configs to use in the place of those that
+// were rejected.
+func (c *Client) dial(ctx context.Context, network, address, host string, again ECHConfigList) (*Conn, error) {
 	var d net.Dialer
 	if deadline := time.Now().Add(c.limits.HandshakeTime); d.Deadline.IsZero() {
 		d.Deadline = deadline
@@ -301,7 +327,7 @@ func (c *Client) Dial(ctx context.Context, network, address string) (*Conn, erro
 	if err != nil {
 		return nil, refuseDial(address, err)
 	}
-	return c.Connect(ctx, transport, host)
+	return c.connect(ctx, transport, host, again)
 }
 
 // Connect carries out the handshake over transport with the server that is
@@ -312,12 +338,29 @@ func (c *Client) Dial(ctx context.Context, network, address string) (*Conn, erro
 // The server has not judged our certificate yet when Connect returns; Admitted
 // waits for that, and Read and Write tell of a refusal too.
 func (c *Client) Connect(ctx context.Context, transport net.Conn, serverName string) (*Conn, error) {
+	return c.connect(ctx, transport, serverName, nil)
+}
+
+func (c *Client) connect(ctx context.Context, transport net.Conn, serverName string, again ECHConfigList) (*Conn, error) {
 	name, sni, err := cleanServerName(serverName)
 	if err != nil {
 		_ = transport.Close()
 		return nil, err
 	}
 	m := handshake.NewClient(&c.hs, sni)
+	if how := c.concealing; how != nil {
+		if again != nil {
+			how = &ClientECH{Source: again}
+		}
+		sealer, err := how.sealer(ctx, name)
+		if err != nil {
+			_ = transport.Close()
+			return nil, err
+		}
+		if sealer != nil {
+			m.Conceal(sealer)
+		}
+	}
 	conn, refusal := c.handshake(ctx, transport, m, m, name)
 	if refusal != nil {
 		conn.linger()

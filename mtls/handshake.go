@@ -113,6 +113,8 @@ func (c *Conn) carryOut(ctx context.Context, op *handshake.Op) handshake.Answer 
 		cert := op.Credential.Value.(*Certificate)
 		sig, err := suite.Sign(c.hs.Random, cert.key, op.Scheme, op.Input)
 		return handshake.Answer{Signature: sig, Err: err, Code: code.SigningFailed}
+	case handshake.DecryptECH:
+		return c.ech.decryptECH(op)
 	case handshake.FindTicket:
 		return c.findTicket(ctx, op)
 	case handshake.OpenTicket:
@@ -155,6 +157,9 @@ func (c *Conn) verifyPeer(ctx context.Context, op *handshake.Op) handshake.Answe
 		Now: c.clock(), Remote: c.transport.RemoteAddr(),
 	}
 	c.claim.show(op.Chain, op.Type)
+	if op.PublicName != "" {
+		c.claim.ServerName = op.PublicName
+	}
 	if c.origin != nil { // before it is asked: what changes meanwhile makes another session
 		c.origin.rests = c.resumption.generation(c.verifier)
 	}
