@@ -351,3 +351,36 @@ func TestAnMLDSAIdentityLoads(t *testing.T) {
 		t.Errorf("without a seed: %v", err)
 	}
 }
+
+func TestAKeyAloneIsRead(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string, blocks ...*pem.Block) string {
+		var b []byte
+		for _, block := range blocks {
+			b = append(b, pem.EncodeToMemory(block)...)
+		}
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := &pem.Block{Type: "PRIVATE KEY", Bytes: der}
+	got, err := LoadKeyFile(file("one", block))
+	if err != nil || !key.Equal(got) {
+		t.Fatalf("%v, %v", got, err)
+	}
+	for _, bad := range []string{file("two", block, block), file("none", &pem.Block{Type: "CERTIFICATE", Bytes: []byte{1}}), filepath.Join(dir, "absent")} {
+		if _, err := LoadKeyFile(bad); err == nil {
+			t.Errorf("%s was taken", filepath.Base(bad))
+		}
+	}
+}

@@ -51,6 +51,29 @@ func LoadFiles(certFile, keyFile string) (chain [][]byte, key crypto.Signer, err
 	return load(certFile, keyFile, certPEM, keyPEM)
 }
 
+// LoadKeyFile reads a private key alone from a PEM file: for a raw public key, and
+// for a delegated credential.
+func LoadKeyFile(keyFile string) (crypto.Signer, error) {
+	keyPEM, err := readFile(keyFile)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(keyPEM)
+	keys, err := scan(keyFile, keyPEM)
+	if err != nil {
+		return nil, err
+	}
+	defer keys.clear()
+	if len(keys.keys) != 1 {
+		return nil, fmt.Errorf("%s holds %d private keys, expected one: PEM \"-----BEGIN PRIVATE KEY-----\", found %s", keyFile, len(keys.keys), keys.words())
+	}
+	key, err := parseKey(keys.keys[0])
+	if err != nil {
+		return nil, fmt.Errorf("the private key in %s: %w", keyFile, err)
+	}
+	return key, nil
+}
+
 // Warnings says what is careless about a key file that works all the same: that
 // others than its owner may read it. nil where nothing is, and on systems
 // without permission bits.

@@ -3,12 +3,14 @@ package mtls
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"io"
 	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/mutual-tls/mutual/internal/alert"
 	"github.com/mutual-tls/mutual/internal/code"
 	"github.com/mutual-tls/mutual/internal/handshake"
 	"github.com/mutual-tls/mutual/internal/observe"
@@ -143,6 +145,9 @@ func (c *Conn) selectCertificate(ctx context.Context, op *handshake.Op) handshak
 		Authorities: op.Authorities, ALPN: op.ALPN, Kinds: op.Types, Remote: c.transport.RemoteAddr(),
 	})
 	if err != nil {
+		if errors.Is(err, ErrNoneFits) {
+			return handshake.Answer{Err: err, Alert: alert.HandshakeFailure, Fault: handshake.PeerIncompatible, Code: code.NoFittingCertificate}
+		}
 		return handshake.Answer{Err: err, Code: code.NoIdentity}
 	}
 	if cert == nil {

@@ -34,6 +34,10 @@ type Identity interface {
 	Certificate(ctx context.Context, ask *Ask) (*Certificate, error)
 }
 
+// ErrNoneFits is what an Identity answers that would rather end the handshake than
+// show no certificate: it has some, and none fits what the peer asks for.
+var ErrNoneFits = errors.New("none of our certificates fits what the peer asks for")
+
 // Role is an end of a connection.
 type Role uint8
 

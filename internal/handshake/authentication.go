@@ -84,7 +84,7 @@ func (c *core) badLeaf(err error) error {
 		return &Failure{Alert: alert.UnsupportedCertificate, Code: code.UnsupportedKey, Fault: PeerIncompatible, At: c.at,
 			Reason: "the peer's certificate has a key that can't be used: " + err.Error(), Err: err}
 	}
-	return &Failure{Alert: alert.BadCertificate, Code: code.Malformed, Fault: PeerMisbehaved, At: c.at,
+	return &Failure{Alert: alert.DecodeError, Code: code.Malformed, Fault: PeerMisbehaved, At: c.at,
 		Reason: "the peer's certificate does not parse: " + err.Error(), Err: err}
 }
 

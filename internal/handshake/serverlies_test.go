@@ -249,7 +249,7 @@ func serverLies() []lie {
 		}, alert: alert.DecodeError, says: "more than 16"},
 		{name: "a certificate that is none", at: "Certificate", do: func(a *actor) {
 			a.certificate(key, func(m *message.Certificate) { m.Entries[0].Data = []byte{0x30, 0} })
-		}, alert: alert.BadCertificate, code: code.Malformed, says: "does not parse"},
+		}, alert: alert.DecodeError, code: code.Malformed, says: "does not parse"},
 		{name: "a key on a curve of old", at: "Certificate", do: func(a *actor) {
 			a.certificate(key, withKeyOf("\x2a\x86\x48\xce\x3d\x03\x01\x07", "\x2a\x86\x48\xce\x3d\x03\x01\x01"))
 		}, alert: alert.UnsupportedCertificate, code: code.UnsupportedKey, says: "1.2.840.10045.3.1.1 is none of P-256"},

@@ -222,7 +222,7 @@ func (c *connection) Verify(_ context.Context, claim *mtls.Claim) (*mtls.Verdict
 	c.late()
 	// An application that does not verify admits whoever it is; one that trusts its
 	// sessions says so when it is asked about one.
-	unasked := !c.verifyPeer && !c.requirePeer || claim.Occasion == mtls.Resumption && !c.reverify
+	unasked := !c.verifyPeer && !c.requirePeer && claim.RawKey == nil || claim.Occasion == mtls.Resumption && !c.reverify
 	if !c.verifyFail || unasked {
 		return &mtls.Verdict{OK: true}, nil
 	}
@@ -284,6 +284,7 @@ func (c *connection) endpoint() (func(context.Context) (wire, error), error) {
 	}
 	if c.server {
 		cfg := mtls.ServerConfig{Identity: p, Clients: mtls.Anonymous(), Common: common}
+		cfg.GREASE = true // the runner looks for it in every server's tickets
 		switch {
 		case c.verifyPeer && !c.requirePeer:
 			cfg.Clients = mtls.Optional(p)

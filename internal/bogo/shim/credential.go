@@ -20,6 +20,7 @@ type credential struct {
 	certFile, keyFile string
 	schemes           []mtls.Scheme
 	mustMatchIssuer   bool
+	raw               bool // a key without a certificate
 
 	certificate *mtls.Certificate
 }
@@ -46,14 +47,26 @@ func (s *settings) load() error {
 		if c.keyFile == "" {
 			c.keyFile = c.certFile
 		}
-		chain, key, err := keystore.LoadFiles(c.certFile, c.keyFile)
+		var chain [][]byte
+		var key crypto.Signer
+		var err error
+		if c.raw {
+			key, err = keystore.LoadKeyFile(c.keyFile)
+		} else {
+			chain, key, err = keystore.LoadFiles(c.certFile, c.keyFile)
+		}
 		if err != nil {
 			return err
 		}
 		if s.async {
 			key = lateSigner{key}
 		}
-		if c.certificate, err = mtls.NewCertificate(chain, key); err != nil {
+		if c.raw {
+			c.certificate, err = mtls.NewRawKey(key)
+		} else {
+			c.certificate, err = mtls.NewCertificate(chain, key)
+		}
+		if err != nil {
 			return err
 		}
 		if len(c.schemes) > 0 {
@@ -88,13 +101,15 @@ func (c *connection) Certificate(_ context.Context, ask *mtls.Ask) (*mtls.Certif
 	}
 	// Whoever has one certificate shows it, as a Certificate that is an Identity does.
 	if len(c.own) == 1 {
-		return c.own[0].certificate, nil
+		if own := c.own[0]; own.certificate == nil || own.kindFits(ask) {
+			return own.certificate, nil
+		}
 	}
-	return nil, nil
+	return nil, mtls.ErrNoneFits
 }
 
 func (c *credential) fits(ask *mtls.Ask) bool {
-	return slices.ContainsFunc(c.certificate.Schemes(), func(s mtls.Scheme) bool { return slices.Contains(ask.Schemes, s) }) &&
+	return c.kindFits(ask) && slices.ContainsFunc(c.certificate.Schemes(), func(s mtls.Scheme) bool { return slices.Contains(ask.Schemes, s) }) &&
 		(!c.mustMatchIssuer || c.certificate.IssuedUnder(ask.Authorities))
 }
 

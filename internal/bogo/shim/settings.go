@@ -32,6 +32,7 @@ type settings struct {
 	hostName     string
 	noTicket     bool
 
+	kinds  kinds
 	after  after
 	expect expect
 
