@@ -127,6 +127,9 @@ func (c *Conn) findTicket(ctx context.Context, op *handshake.Op) handshake.Answe
 		o.first, o.end, o.rests, o.request = s.first, s.end, s.rests, s.request
 		o.claim.parsed = s.parsed
 		s.Age = func() uint32 { return uint32(c.clock().Sub(s.came).Milliseconds()) }
+		if !c.early.wanted {
+			s.MaxEarlyData = 0
+		}
 		return handshake.Answer{Session: &s.Session}
 	}
 	return handshake.Answer{}

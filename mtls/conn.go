@@ -27,6 +27,8 @@ type Conn struct {
 	verdict *Verdict
 	origin  *origin // nil where nothing is resumed
 
+	early earlyData
+
 	// admission is what the connection stands by now, nil where nobody was proven;
 	// local is what we showed after the handshake, nil for nothing.
 	admission atomic.Pointer[admission]
@@ -109,8 +111,14 @@ func (c *Conn) stand() {
 	if c.stream.Ticketed() { // it came right behind the handshake
 		c.keepTickets()
 	}
-	c.postHandshake()
+	if c.stream.Done() {
+		c.postHandshake()
+	}
 }
+
+// unproven says that the handshake is not over and the server not proven yet, as
+// only after DialEarly.
+func (c *Conn) unproven() bool { return c.role == RoleClient && c.early.pending.Load() }
 
 // Negotiated is what the two ends agreed on.
 type Negotiated struct {
@@ -131,12 +139,18 @@ type Negotiated struct {
 	// ClientAuthenticated is whether the client showed a certificate, now, in the
 	// session's full handshake or after it.
 	ClientAuthenticated bool
+	// EarlyData is what became of what the client sent early.
+	EarlyData EarlyData
 }
 
-// Negotiated is what the two ends agreed on.
+// Negotiated is what the two ends agreed on: nothing yet, on a client's side,
+// before the handshake is over.
 func (c *Conn) Negotiated() Negotiated {
+	if c.unproven() {
+		return Negotiated{}
+	}
 	r := c.stream.Result()
-	n := Negotiated{Suite: r.Suite.ID, Group: r.Group, Scheme: r.Scheme, ALPN: r.ALPN, ServerName: r.ServerName, Retried: r.Retried, ECH: r.ECH, Resumed: r.Resumed}
+	n := Negotiated{Suite: r.Suite.ID, Group: r.Group, Scheme: r.Scheme, ALPN: r.ALPN, ServerName: r.ServerName, Retried: r.Retried, ECH: r.ECH, Resumed: r.Resumed, EarlyData: r.EarlyData}
 	if a := c.admission.Load(); a != nil && a.scheme != 0 {
 		n.Scheme = a.scheme
 	}
@@ -154,6 +168,9 @@ func (c *Conn) Negotiated() Negotiated {
 func (c *Conn) Export(label string, exportContext []byte, n int) ([]byte, error) {
 	c.out.Lock()
 	defer c.leaveWriting()
+	if c.stream.Standing() == nil {
+		return nil, errors.New("the handshake is not over: there is nothing to export")
+	}
 	return c.stream.Standing().Export(label, exportContext, n)
 }
 
@@ -288,10 +305,13 @@ func (c *Conn) read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	for len(c.in.data) == 0 {
-		if err := c.advance(); err != nil {
+	for len(c.in.data) == 0 && !c.unread() {
+		if err := c.advance(); err != nil && !c.unread() {
 			return 0, err
 		}
+	}
+	if c.unread() {
+		return 0, ErrEarlyDataUnread
 	}
 	n := 0
 	for {
@@ -317,6 +337,9 @@ func (c *Conn) read(p []byte) (int, error) {
 
 // advance gets on by one step: it opens what is there, or reads more.
 func (c *Conn) advance() error {
+	if c.early.pending.Load() {
+		return c.proceed()
+	}
 	if c.in.err != nil {
 		return c.in.err
 	}
@@ -352,6 +375,11 @@ func (c *Conn) open() error {
 
 // Write writes application data, in as few records as hold it.
 func (c *Conn) Write(p []byte) (int, error) {
+	if c.unproven() {
+		if err := c.Handshake(context.Background()); err != nil {
+			return 0, err
+		}
+	}
 	c.out.Lock()
 	n, err := c.write(p)
 	c.leaveWriting()
@@ -470,6 +498,9 @@ func (c *Conn) Rekey(both bool) error {
 	if c.out.err != nil {
 		return c.out.err
 	}
+	if c.early.pending.Load() {
+		return errors.New("the handshake is not over: there are no keys to change yet")
+	}
 	var space [128]byte
 	b, err := c.stream.Rekey(space[:0], both)
 	if err != nil {
@@ -490,7 +521,13 @@ func (c *Conn) Rekey(both bool) error {
 // does a client that was not asked for a certificate, or whose session the
 // server took.
 func (c *Conn) Admitted(ctx context.Context) error {
-	if c.role == RoleServer || !c.stream.Result().Asked {
+	if c.role == RoleServer {
+		return nil
+	}
+	if err := c.Handshake(ctx); err != nil {
+		return err
+	}
+	if !c.stream.Result().Asked {
 		return nil
 	}
 	for {

@@ -16,6 +16,11 @@ import (
 // CloseWrite says close_notify: nothing more comes from us. Reading goes on. A
 // second CloseWrite does nothing.
 func (c *Conn) CloseWrite() error {
+	if c.unproven() {
+		if err := c.Handshake(context.Background()); err != nil {
+			return err
+		}
+	}
 	c.out.Lock()
 	defer c.leaveWriting()
 	switch c.out.err {

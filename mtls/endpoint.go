@@ -181,6 +181,9 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 			return nil, err
 		}
 		e.hs.Resume, e.hs.Tickets = true, cmp.Or(cfg.Resumption.Tickets, ticketsGiven)
+		if e.hs.MaxEarlyData, err = earlyOf(cfg.Resumption); err != nil {
+			return nil, err
+		}
 	}
 	if cfg.ECH != nil {
 		if cfg.ECH.ConfigList() == nil {
@@ -222,7 +225,7 @@ func (s *Server) Accept(ctx context.Context, transport net.Conn) (*Conn, error) 
 }
 
 func (s *Server) accept(ctx context.Context, transport net.Conn) (*Conn, *Refusal) {
-	return s.handshake(ctx, transport, handshake.NewServer(&s.hs), nil, "")
+	return s.handshake(ctx, transport, handshake.NewServer(&s.hs), nil, "", false)
 }
 
 // Recheck judges every standing connection of this server's again, as after a
@@ -305,20 +308,24 @@ func hybrid(g Group) bool {
 
 // Dial connects to address, whose host part is the server's name.
 func (c *Client) Dial(ctx context.Context, network, address string) (*Conn, error) {
+	return c.dial(ctx, network, address, false)
+}
+
+func (c *Client) dial(ctx context.Context, network, address string, early bool) (*Conn, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, refuseMisuse("the address %q is not HOST:PORT; to reach a server by another address than its name use Connect", address)
 	}
-	conn, err := c.dial(ctx, network, address, host, nil)
+	conn, err := c.dialOnce(ctx, network, address, host, early, nil)
 	if again := c.concealing.retryWith(err); again != nil {
-		return c.dial(ctx, network, address, host, again)
+		return c.dialOnce(ctx, network, address, host, early, again)
 	}
 	return conn, err
 }
 
-// dial connects once; again are the ECH configs to use in the place of those that
+// dialOnce connects once; again are the ECH configs to use in the place of those that
 // were rejected.
-func (c *Client) dial(ctx context.Context, network, address, host string, again ECHConfigList) (*Conn, error) {
+func (c *Client) dialOnce(ctx context.Context, network, address, host string, early bool, again ECHConfigList) (*Conn, error) {
 	var d net.Dialer
 	if deadline := time.Now().Add(c.limits.HandshakeTime); d.Deadline.IsZero() {
 		d.Deadline = deadline
@@ -327,7 +334,7 @@ func (c *Client) dial(ctx context.Context, network, address, host string, again 
 	if err != nil {
 		return nil, refuseDial(address, err)
 	}
-	return c.connect(ctx, transport, host, again)
+	return c.connect(ctx, transport, host, early, again)
 }
 
 // Connect carries out the handshake over transport with the server that is
@@ -338,10 +345,10 @@ func (c *Client) dial(ctx context.Context, network, address, host string, again 
 // The server has not judged our certificate yet when Connect returns; Admitted
 // waits for that, and Read and Write tell of a refusal too.
 func (c *Client) Connect(ctx context.Context, transport net.Conn, serverName string) (*Conn, error) {
-	return c.connect(ctx, transport, serverName, nil)
+	return c.connect(ctx, transport, serverName, false, nil)
 }
 
-func (c *Client) connect(ctx context.Context, transport net.Conn, serverName string, again ECHConfigList) (*Conn, error) {
+func (c *Client) connect(ctx context.Context, transport net.Conn, serverName string, early bool, again ECHConfigList) (*Conn, error) {
 	name, sni, err := cleanServerName(serverName)
 	if err != nil {
 		_ = transport.Close()
@@ -361,7 +368,7 @@ func (c *Client) connect(ctx context.Context, transport net.Conn, serverName str
 			m.Conceal(sealer)
 		}
 	}
-	conn, refusal := c.handshake(ctx, transport, m, m, name)
+	conn, refusal := c.handshake(ctx, transport, m, m, name, early)
 	if refusal != nil {
 		conn.linger()
 		return nil, refusal

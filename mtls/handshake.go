@@ -24,8 +24,9 @@ var past = time.Unix(1, 0)
 // handshake drives machine over transport to its end. It always gives a Conn;
 // where there is a Refusal, the alert was sent, and whoever called lingers and
 // so closes the transport.
-func (e *endpoint) handshake(ctx context.Context, transport net.Conn, machine handshake.Machine, client *handshake.Client, name string) (*Conn, *Refusal) {
+func (e *endpoint) handshake(ctx context.Context, transport net.Conn, machine handshake.Machine, client *handshake.Client, name string, early bool) (*Conn, *Refusal) {
 	c := &Conn{endpoint: e, transport: transport, serverName: name}
+	c.early.wanted = early
 	c.stream.Drive(machine, e.role == RoleServer, e.limits.RekeyAfter)
 	if e.resumption != nil {
 		c.origin = &origin{}
@@ -52,7 +53,12 @@ func (e *endpoint) handshake(ctx context.Context, transport net.Conn, machine ha
 		return c, c.refuseHandshake(ctx, err)
 	}
 	_ = transport.SetDeadline(time.Time{})
-	c.stand()
+	if c.stream.Early() {
+		c.beginEarly(ctx, deadline)
+	}
+	if c.role == RoleServer || c.stream.Done() {
+		c.stand()
+	}
 	return c, nil
 }
 
@@ -74,7 +80,11 @@ func (c *Conn) drive(ctx context.Context, client *handshake.Client) error {
 		c.in.start += n
 		// Behind the end of the handshake the application began at once, or the
 		// peer said that nothing comes from it: that is for Read to tell.
-		c.in.data = data
+		if c.stream.Done() {
+			c.in.data = data
+		} else {
+			c.early.kept = append(c.early.kept, data...)
+		}
 		if err == io.EOF && c.stream.Done() {
 			c.in.err = err
 		} else if err != nil {
@@ -86,7 +96,7 @@ func (c *Conn) drive(ctx context.Context, client *handshake.Client) error {
 		if err := c.flush(); err != nil {
 			return err
 		}
-		if c.stream.Done() {
+		if c.stream.Done() || c.stream.Early() {
 			return nil
 		}
 		if err := c.fill(); err != nil {
@@ -123,6 +133,8 @@ func (c *Conn) carryOut(ctx context.Context, op *handshake.Op) handshake.Answer 
 		return c.openTicket(ctx, op)
 	case handshake.SealTicket:
 		return c.sealTicket(ctx, op)
+	case handshake.RegisterEarlyData:
+		return c.registerEarly(ctx, op)
 	}
 	if op.Resumed {
 		return c.judgeSession(ctx, op)

@@ -72,6 +72,9 @@ func (c *Conn) ask(keep bool) (*asked, error) {
 	if c.out.err != nil {
 		return nil, c.out.err
 	}
+	if c.early.pending.Load() {
+		return nil, refuseMisuse("the handshake is not over: a certificate can be asked for behind it")
+	}
 	b, id, err := c.stream.RequestCertificate(nil)
 	if err != nil {
 		var f *handshake.Failure

@@ -242,7 +242,7 @@ func alertWords(a alert.Alert, entry code.Entry) string {
 // refuseNetwork tells what became of the connection underneath.
 func (c *Conn) refuseNetwork(err error, at string) *Refusal {
 	who := c.peerName()
-	done := c.stream.Done()
+	done := !c.early.pending.Load() && c.stream.Done()
 	var netErr net.Error
 	switch {
 	case errors.Is(err, io.EOF) && done:

@@ -41,6 +41,9 @@ type ServerResumption struct {
 	// Tickets is how many tickets one connection gives to a client that asks for
 	// as many (RFC 9149); 0 is 4, at most 16. Who does not ask gets one.
 	Tickets int
+	// EarlyData, if not nil, takes data that clients send before the handshake is
+	// over: see ServerEarlyData.
+	EarlyData *ServerEarlyData
 }
 
 // ClientResumption has a client keep the tickets that servers give it, in memory,
@@ -93,6 +96,7 @@ type resumption struct {
 	keys     *TicketKeys
 	store    SessionStore
 	lifetime time.Duration
+	register EarlyRegister
 
 	sessions *sessions
 }
@@ -110,7 +114,10 @@ func newServerResumption(cfg *ServerResumption, mode clientMode) (*resumption, e
 	case r.keys != nil && r.keys.empty():
 		return nil, errors.New("the ticket keys hold no key yet: without a key there are no tickets")
 	case r.keys == nil && r.store == nil:
-		r.keys = &TicketKeys{rotation: DefaultRotation}
+		r.keys = &TicketKeys{rotation: DefaultRotation, strikes: strikes{most: maxStrikes}}
+	}
+	if cfg.EarlyData != nil {
+		r.register = cfg.EarlyData.Register
 	}
 	if r.lifetime == 0 {
 		r.lifetime = ticketLife

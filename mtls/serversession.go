@@ -26,12 +26,18 @@ type sealed struct {
 	rests             [sha256.Size]byte
 	chain             [][]byte
 	kind              Kind // of what is in chain
+	// For early data: when the ticket was made, in milliseconds, what hides its
+	// age, how much it allows, and for which protocol.
+	made     uint64
+	ageAdd   uint32
+	maxEarly uint32
+	alpn     string
 }
 
-const sealedVersion = 1
+const sealedVersion = 2
 
 func (s *sealed) marshal() ([]byte, error) {
-	size := 128 + len(s.secret)
+	size := 160 + len(s.secret) + len(s.alpn)
 	for _, der := range s.chain {
 		size += 3 + len(der)
 	}
@@ -43,6 +49,10 @@ func (s *sealed) marshal() ([]byte, error) {
 		b.AddUint64(uint64(t.Unix()))
 	}
 	b.AddBytes(s.rests[:])
+	b.AddUint64(s.made)
+	b.AddUint32(s.ageAdd)
+	b.AddUint32(s.maxEarly)
+	b.AddUint8LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes([]byte(s.alpn)) })
 	b.AddUint8(uint8(s.kind))
 	b.AddUint24LengthPrefixed(func(b *cryptobyte.Builder) {
 		for _, der := range s.chain {
@@ -57,7 +67,7 @@ func (s *sealed) unmarshal(b []byte) bool {
 	r := cryptobyte.String(b)
 	var version, kind uint8
 	var id uint16
-	var secret, chain cryptobyte.String
+	var secret, alpn, chain cryptobyte.String
 	var times [3]uint64
 	if !r.ReadUint8(&version) || version != sealedVersion || !r.ReadUint16(&id) || !r.ReadUint8LengthPrefixed(&secret) {
 		return false
@@ -67,7 +77,8 @@ func (s *sealed) unmarshal(b []byte) bool {
 			return false
 		}
 	}
-	if !r.CopyBytes(s.rests[:]) || !r.ReadUint8(&kind) || !r.ReadUint24LengthPrefixed(&chain) || !r.Empty() {
+	if !r.CopyBytes(s.rests[:]) || !r.ReadUint64(&s.made) || !r.ReadUint32(&s.ageAdd) || !r.ReadUint32(&s.maxEarly) ||
+		!r.ReadUint8LengthPrefixed(&alpn) || !r.ReadUint8(&kind) || !r.ReadUint24LengthPrefixed(&chain) || !r.Empty() {
 		return false
 	}
 	for !chain.Empty() {
@@ -77,7 +88,7 @@ func (s *sealed) unmarshal(b []byte) bool {
 		}
 		s.chain = append(s.chain, der)
 	}
-	s.suite, s.secret, s.kind = suite.ID(id), secret, Kind(kind)
+	s.suite, s.secret, s.kind, s.alpn = suite.ID(id), secret, Kind(kind), string(alpn)
 	if s.kind == RawPublicKey && len(s.chain) != 1 {
 		return false
 	}
@@ -110,6 +121,8 @@ func (c *Conn) openTicket(ctx context.Context, op *handshake.Op) handshake.Answe
 			answer.Session = &handshake.Session{
 				Suite: suite.ByID(s.suite), Secret: append([]byte(nil), s.secret...), PeerChain: s.chain, PeerType: s.kind,
 				Local: &own.shown, OwnType: own.kind, Index: i,
+				AgeAdd: s.ageAdd, MaxEarlyData: s.maxEarly, ALPN: s.alpn,
+				Age: func() uint32 { return uint32(c.clock().UnixMilli() - int64(s.made)) },
 			}
 		} else {
 			c.declined(why)
@@ -168,7 +181,9 @@ func (c *Conn) sealTicket(ctx context.Context, op *handshake.Op) handshake.Answe
 	claim, verdict := &c.claim, c.verdict
 	switch {
 	case op.Resumed:
-		claim, verdict = &o.claim, o.verdict
+		if !c.early.pending.Load() { // else it was settled when the early data came
+			claim, verdict = &o.claim, o.verdict
+		}
 	case !o.fresh: // the first of this connection's tickets
 		o.fresh, o.first, o.end = true, now, time.Time{}
 		if verdict == nil { // else it was noted when the client was judged
@@ -180,6 +195,7 @@ func (c *Conn) sealTicket(ctx context.Context, op *handshake.Op) handshake.Answe
 	s := sealed{
 		suite: op.Session.Suite.ID, secret: op.Session.Secret, first: o.first, end: o.end, rests: o.rests,
 		until: earliest(now.Add(r.lifetime), o.end), chain: op.Session.PeerChain, kind: op.Session.PeerType,
+		made: uint64(now.UnixMilli()), ageAdd: op.Session.AgeAdd, maxEarly: op.Session.MaxEarlyData, alpn: op.Session.ALPN,
 	}
 	lifetime := s.until.Sub(now) / time.Second
 	if lifetime <= 0 {

@@ -95,6 +95,9 @@ func (c *Conn) Local() *Certificate {
 	if l := c.local.Load(); l != nil {
 		return l
 	}
+	if c.unproven() {
+		return nil
+	}
 	if l := c.stream.Result().Local; l != nil {
 		return l.Value.(*Certificate)
 	}

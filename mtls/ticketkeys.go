@@ -24,6 +24,7 @@ type TicketKeys struct {
 	mu       sync.Mutex
 	rotation time.Duration // 0: keys change by Set alone
 	keys     []ticketKey
+	strikes  strikes // of hellos that brought early data with tickets of ours
 }
 
 type ticketKey struct {
@@ -54,7 +55,7 @@ func NewTicketKeys(rotation time.Duration) (*TicketKeys, error) {
 	if rotation < minRotation || rotation > sessionLife {
 		return nil, fmt.Errorf("ticket keys can rotate every %v to %v, not every %v", minRotation, sessionLife, rotation)
 	}
-	return &TicketKeys{rotation: rotation}, nil
+	return &TicketKeys{rotation: rotation, strikes: strikes{most: maxStrikes}}, nil
 }
 
 // SharedTicketKeys are keys that were drawn elsewhere, for several servers to

@@ -187,7 +187,9 @@ func (c *core) applicationKeys(hs *schedule.Handshake) (exporter []byte) {
 func (c *core) finish(exporter []byte, postAuth bool) {
 	clear(c.clientSecret)
 	clear(c.serverSecret)
-	c.result.PeerChain = c.chain
+	if !c.settled { // else others read it by now
+		c.result.PeerChain = c.chain
+	}
 	st := &Standing{suite: c.suite, exporter: exporter, client: c.side == observe.Client, observer: c.cfg.Observer, quic: c.cfg.QUIC, cfg: c.cfg, serverName: c.result.ServerName, alpn: c.result.ALPN}
 	if st.client && c.cfg.Resume {
 		st.resumption = c.main.Resumption(c.transcript())

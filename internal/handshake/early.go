@@ -114,7 +114,8 @@ func (c *Client) beginEarly(hello []byte) {
 	c.earlyKeys(h.Sum(c.sum[:0]))
 	c.early.offered = true
 	c.compatibility() // here, where early data follows (RFC 8446, appendix D.4)
-	c.emit(Event{Kind: Keys, Level: Early, Direction: Write, Suite: c.early.suite, Secret: c.early.secret, Limit: int64(c.early.max)})
+	c.emit(Event{Kind: Keys, Level: Early, Direction: Write, Suite: c.early.suite, Secret: c.early.secret, Limit: int64(c.early.max),
+		Exporter: c.result.EarlyExporter, Protocol: c.early.alpn})
 }
 
 // rejectEarly notes that the server does not take what was sent early.

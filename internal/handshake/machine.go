@@ -103,7 +103,11 @@ type Event struct {
 	Suite     *suite.Suite
 	Secret    []byte
 	Limit     int64
-	Op        *Op
+	// Exporter and Protocol come with a client's keys for early data: what exports
+	// from the early secret, and the ALPN protocol that the data is for.
+	Exporter *EarlyExporter
+	Protocol string
+	Op       *Op
 }
 
 // OpKind names an operation.

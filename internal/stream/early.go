@@ -5,6 +5,7 @@ import (
 
 	"github.com/mutual-tls/mutual/internal/alert"
 	"github.com/mutual-tls/mutual/internal/code"
+	"github.com/mutual-tls/mutual/internal/handshake"
 	"github.com/mutual-tls/mutual/internal/record"
 )
 
@@ -51,8 +52,8 @@ func (s *Stream) SealEarly(dst, data []byte) ([]byte, error) {
 
 // beginEarly opens a client's early data, right behind its hello and the
 // compatibility record (RFC 8446, appendix D.4).
-func (s *Stream) beginEarly(limit int64) {
-	s.early, s.out.early = earlyOpen, limit
+func (s *Stream) beginEarly(e handshake.Event) {
+	s.early, s.out.early, s.exporter, s.protocol = earlyOpen, e.Limit, e.Exporter, e.Protocol
 	s.disguise()
 }
 
@@ -90,3 +91,15 @@ func (s *Stream) skip(n int) error {
 	}
 	return nil
 }
+
+// EarlyExporter exports from the early secret; nil where early data does not
+// travel. It belongs to the writing half.
+func (s *Stream) EarlyExporter() *handshake.EarlyExporter {
+	if s.result != nil {
+		return s.result.EarlyExporter
+	}
+	return s.exporter
+}
+
+// EarlyProtocol is the protocol that a client's early data is for.
+func (s *Stream) EarlyProtocol() string { return s.protocol }

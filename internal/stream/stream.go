@@ -41,6 +41,8 @@ type Stream struct {
 	result   *handshake.Result
 	ops      []*handshake.Op
 	early    earlyState
+	exporter *handshake.EarlyExporter // a client's, where it sends early data
+	protocol string                   // the same
 
 	in  in
 	out out
@@ -220,7 +222,9 @@ func (s *Stream) pump() error {
 			}
 			s.in.level, s.in.changed, s.in.opened, s.in.skipping, s.in.early = e.Level, true, false, false, e.Limit
 		case handshake.Done:
-			s.result = s.machine.Result()
+			if s.result == nil {
+				s.result = s.machine.Result()
+			}
 			s.standing = s.result.Standing
 			s.machine.Discard()
 			s.machine = nil
@@ -258,7 +262,7 @@ func (s *Stream) writeKeys(e handshake.Event) error {
 	}
 	s.out.level = e.Level
 	if e.Level == handshake.Early {
-		s.beginEarly(e.Limit)
+		s.beginEarly(e)
 	} else if s.early == earlyOpen && !s.in.server {
 		s.endEarly(false)
 	}
@@ -337,9 +341,7 @@ func (s *Stream) DiscardWrite() {
 		s.standing.DiscardWrite()
 		s.standing.DiscardExporter()
 	}
-	if s.result != nil {
-		s.result.EarlyExporter.Discard()
-	}
+	s.EarlyExporter().Discard()
 }
 
 // Discard forgets all keys.
