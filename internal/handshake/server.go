@@ -340,7 +340,7 @@ func (s *Server) takeClientHello() (serverState, error) {
 		if len(h.Schemes) == 0 {
 			return nil, s.noSchemes()
 		}
-		if _, ok := pick(s.cfg.Schemes, h.Schemes); !ok {
+		if _, ok := pick(suite.Schemes(), h.Schemes); !ok {
 			return nil, s.incompatible(alert.HandshakeFailure, code.NoCommonScheme, "the client verifies no signature that we can make")
 		}
 	}

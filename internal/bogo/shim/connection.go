@@ -251,7 +251,7 @@ type process struct {
 	client      *mtls.Client
 	clientShape string
 	keys        *mtls.TicketKeys
-	ahead       time.Duration // of the clock
+	now         time.Time // it stands still, but for the delays that the runner asks for
 }
 
 func (p *process) Certificate(ctx context.Context, ask *mtls.Ask) (*mtls.Certificate, error) {
@@ -278,7 +278,7 @@ func (p *process) Write(line []byte) (int, error) {
 // endpoint is the server or the client that the settings ask for.
 func (c *connection) endpoint() (func(context.Context) (wire, error), error) {
 	p := c.process
-	common := mtls.Common{Observer: p, Clock: func() time.Time { return time.Now().Add(p.ahead) }}
+	common := mtls.Common{Observer: p, Clock: func() time.Time { return p.now }}
 	if c.after.exportSecrets {
 		common.KeyLog = p
 	}

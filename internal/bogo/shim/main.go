@@ -32,7 +32,7 @@ func run(args []string) int {
 	if err != nil {
 		return tell("making ticket keys", err)
 	}
-	p := &process{keys: keys}
+	p := &process{keys: keys, now: time.Now()}
 	for i := range min(w.initial.resumeCount, maxConnection) + 1 {
 		s := w.initial
 		if i > 0 {
@@ -42,7 +42,7 @@ func run(args []string) int {
 		if err := p.current.run(); err != nil {
 			return tell(fmt.Sprintf("connection %d", i+1), err)
 		}
-		p.ahead += time.Duration(s.after.resumptionDelay) * time.Second
+		p.now = p.now.Add(time.Duration(s.after.resumptionDelay) * time.Second)
 	}
 	return ok
 }
