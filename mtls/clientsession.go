@@ -114,7 +114,8 @@ func peerOfSessions(name string, transport net.Conn) string {
 // findTicket looks for a session with the server that we mean.
 func (c *Conn) findTicket(ctx context.Context, op *handshake.Op) handshake.Answer {
 	o := c.origin
-	for o.peer != "" {
+	keys := c.psks.offer(c.serverName)
+	for o != nil && o.peer != "" {
 		s := c.resumption.sessions.take(o.peer)
 		if s == nil {
 			break
@@ -130,9 +131,9 @@ func (c *Conn) findTicket(ctx context.Context, op *handshake.Op) handshake.Answe
 		if !c.early.wanted {
 			s.MaxEarlyData = 0
 		}
-		return handshake.Answer{Session: &s.Session}
+		return handshake.Answer{Session: &s.Session, PSKs: keys}
 	}
-	return handshake.Answer{}
+	return handshake.Answer{PSKs: keys}
 }
 
 // mayOffer says why a session may not be offered.
@@ -186,7 +187,7 @@ func (c *Conn) keepTicket(t *handshake.Session) bool {
 	s := &session{
 		Session: *t, came: now, first: o.first, end: o.end, rests: o.rests, parsed: c.claim.parsed, request: o.request, peer: o.peer,
 	}
-	s.PeerChain, s.Local, s.PeerType, s.OwnType = r.PeerChain, r.Local, r.PeerType, r.OwnType
+	s.PeerChain, s.Local, s.PeerType, s.OwnType, s.Proven = r.PeerChain, r.Local, r.PeerType, r.OwnType, r.Proven
 	s.until = earliest(now.Add(min(time.Duration(t.Lifetime)*time.Second, sessionLife)), s.end)
 	if !now.Before(s.until) {
 		return false

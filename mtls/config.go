@@ -22,6 +22,9 @@ type ServerConfig struct {
 	Identity Identity
 	// Clients says what is asked of them: Anonymous, Optional or Required.
 	Clients ClientPolicy
+	// PSKs are external pre-shared keys, one for each client; without an Identity
+	// they are the only way in, and Clients may be left out. See PSK and PreShared.
+	PSKs []PSK
 	// ALPN are the application protocols that we speak, by preference. Empty:
 	// none is ever selected. Not empty, and the client offers none of them: the
 	// handshake ends with no_application_protocol; a client that offers none at
@@ -47,6 +50,9 @@ type ClientConfig struct {
 	Identity Identity
 	// Servers judges the server: Authorities, SystemTrust, Pin, AnyOf, AllOf, Allow.
 	Servers Verifier
+	// PSKs are external pre-shared keys, each for one server; without Servers they
+	// are the only way. See PSK and PreShared.
+	PSKs []PSK
 	// ALPN are the application protocols that we offer, by preference.
 	ALPN []string
 	// PostHandshakeAuth lets servers ask for our certificate after the handshake

@@ -136,8 +136,11 @@ type Negotiated struct {
 	// Resumed is whether the two went on from an earlier session: the peer is who
 	// was proven then, and was judged again now.
 	Resumed bool
+	// PSK is the Identity of the external pre-shared key that was used, now or in
+	// the session's full handshake; "" where none was.
+	PSK string
 	// ClientAuthenticated is whether the client showed a certificate, now, in the
-	// session's full handshake or after it.
+	// session's full handshake or after it, or proved a PSK.
 	ClientAuthenticated bool
 	// EarlyData is what became of what the client sent early.
 	EarlyData EarlyData
@@ -154,10 +157,13 @@ func (c *Conn) Negotiated() Negotiated {
 	if a := c.admission.Load(); a != nil && a.scheme != 0 {
 		n.Scheme = a.scheme
 	}
+	if k := proven(r.Proven); k != nil {
+		n.PSK = string(k.Identity)
+	}
 	if c.role == RoleServer {
 		n.ClientAuthenticated = c.admission.Load() != nil
 	} else {
-		n.ClientAuthenticated = c.Local() != nil
+		n.ClientAuthenticated = c.Local() != nil || n.PSK != ""
 	}
 	return n
 }

@@ -31,6 +31,7 @@ type endpoint struct {
 	// resumption is what sessions are kept by; nil: none are.
 	resumption *resumption
 	ech        *ECHKeys // a server's, nil for none
+	psks       *psks    // nil: there are none
 }
 
 func newEndpoint(role Role, identity Identity, verifier Verifier, alpn []string, c *Common) (*endpoint, error) {
@@ -62,7 +63,7 @@ func newEndpoint(role Role, identity Identity, verifier Verifier, alpn []string,
 		}
 	}
 	if verifier != nil {
-		e.hs.PeerTypes = func() []Kind { return kindsOf(verifier) }
+		e.hs.PeerTypes = func() []Kind { return onWire(kindsOf(verifier)) }
 	}
 	if identity != nil && role == RoleClient {
 		e.hs.OwnTypes = func() []Kind { return kindsOf(identity) }
@@ -146,7 +147,11 @@ type Server struct {
 
 // NewServer checks cfg whole. What it refers to must not change afterwards.
 func NewServer(cfg ServerConfig) (*Server, error) {
-	if cfg.Identity == nil {
+	onlyPSKs := cfg.Identity == nil && len(cfg.PSKs) > 0
+	if onlyPSKs && cfg.Clients.mode == clientsUnset {
+		cfg.Clients = Required(PreShared())
+	}
+	if cfg.Identity == nil && !onlyPSKs {
 		return nil, errors.New("a server needs an Identity: give it a certificate and its key")
 	}
 	var auth handshake.ClientAuth
@@ -173,6 +178,9 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		return nil, err
 	}
 	e.hs.ClientAuth = auth
+	if err := e.take(cfg.PSKs, onlyPSKs); err != nil {
+		return nil, err
+	}
 	if h, ok := cfg.Clients.verifier.(hinter); ok {
 		e.hs.Authorities = func() [][]byte { return fitting(h.hints()) }
 	}
@@ -246,6 +254,10 @@ type Client struct {
 
 // NewClient checks cfg whole. What it refers to must not change afterwards.
 func NewClient(cfg ClientConfig) (*Client, error) {
+	onlyPSKs := cfg.Servers == nil && len(cfg.PSKs) > 0
+	if onlyPSKs {
+		cfg.Servers = PreShared()
+	}
 	if cfg.Servers == nil {
 		return nil, errors.New("ClientConfig.Servers is not set: say how servers are judged: Authorities, SystemTrust, Pin, AnyOf, AllOf")
 	}
@@ -254,6 +266,9 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	}
 	e, err := newEndpoint(RoleClient, cfg.Identity, cfg.Servers, cfg.ALPN, &cfg.Common)
 	if err != nil {
+		return nil, err
+	}
+	if err := e.take(cfg.PSKs, onlyPSKs); err != nil {
 		return nil, err
 	}
 	e.hs.PostHandshakeAuth = cfg.PostHandshakeAuth &&

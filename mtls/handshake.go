@@ -177,6 +177,7 @@ func (c *Conn) verifyPeer(ctx context.Context, op *handshake.Op) handshake.Answe
 	if op.PublicName != "" {
 		c.claim.ServerName = op.PublicName
 	}
+	c.claim.prove(op.Proven)
 	if c.origin != nil { // before it is asked: what changes meanwhile makes another session
 		c.origin.rests = c.resumption.generation(c.verifier)
 	}
@@ -207,6 +208,11 @@ func (c *Conn) verdictOf(ctx context.Context, claim *Claim) (*Verdict, error) {
 	if claim.RawKey != nil {
 		named := *verdict
 		named.Peer.RawKey = claim.RawKey
+		return &named, nil
+	}
+	if claim.PreShared != "" {
+		named := *verdict
+		named.Peer = peerOfPSK(claim.PreShared)
 		return &named, nil
 	}
 	// The key was proven, so the leaf's names are whose key it is; a verifier of

@@ -197,8 +197,11 @@ var errRawKey = errors.New("the peer showed a raw public key, and no certificate
 
 // kind is what the claim rests on.
 func (c *Claim) kind() Kind {
-	if c.RawKey != nil {
+	switch {
+	case c.RawKey != nil:
 		return RawPublicKey
+	case c.PreShared != "":
+		return PreSharedKey
 	}
 	return X509
 }
@@ -215,8 +218,11 @@ func ask(ctx context.Context, v Verifier, claim *Claim) (*Verdict, error) {
 }
 
 func kindName(k Kind) string {
-	if k == RawPublicKey {
+	switch k {
+	case RawPublicKey:
 		return "raw public key"
+	case PreSharedKey:
+		return "pre-shared key"
 	}
 	return "certificate"
 }

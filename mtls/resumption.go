@@ -253,6 +253,7 @@ func (c *Conn) judgeSession(ctx context.Context, op *handshake.Op) handshake.Ans
 		Now: c.clock(), Remote: c.transport.RemoteAddr(), parsed: o.claim.parsed,
 	}
 	o.claim.show(op.Chain, op.Type)
+	o.claim.prove(op.Proven)
 	verdict, err := c.judge(ctx, &o.claim)
 	if err != nil || !verdict.OK {
 		c.declined(verdict.Reason)

@@ -89,7 +89,7 @@ func (s *sealed) unmarshal(b []byte) bool {
 		s.chain = append(s.chain, der)
 	}
 	s.suite, s.secret, s.kind, s.alpn = suite.ID(id), secret, Kind(kind), string(alpn)
-	if s.kind == RawPublicKey && len(s.chain) != 1 {
+	if (s.kind == RawPublicKey || s.kind == PreSharedKey) && len(s.chain) != 1 {
 		return false
 	}
 	s.first, s.end, s.until = time.Unix(int64(times[0]), 0), time.Unix(int64(times[1]), 0), time.Unix(int64(times[2]), 0)
@@ -98,13 +98,20 @@ func (s *sealed) unmarshal(b []byte) bool {
 
 // serverRests is what a server's session rests on.
 func (c *Conn) serverRests(generation [sha256.Size]byte, own *Certificate, serverName string) [sha256.Size]byte {
-	return digest("mutual session"+overQUIC(c.transport), []byte{byte(c.resumption.mode)}, generation[:], own.sum[:], []byte(serverName))
+	var shown [sha256.Size]byte // nothing, where a pre-shared key proved us
+	if own != nil {
+		shown = own.sum
+	}
+	return digest("mutual session"+overQUIC(c.transport), []byte{byte(c.resumption.mode)}, generation[:], shown[:], []byte(serverName))
 }
 
 // openTicket finds the session behind the first identity that we know. Where it
 // may not be resumed, the handshake is a full one.
 func (c *Conn) openTicket(ctx context.Context, op *handshake.Op) handshake.Answer {
 	for i, identity := range op.Identities {
+		if c.resumption == nil || i == maxTried {
+			break
+		}
 		plain := c.lookUp(ctx, identity)
 		if plain == nil {
 			continue
@@ -114,23 +121,27 @@ func (c *Conn) openTicket(ctx context.Context, op *handshake.Op) handshake.Answe
 			clear(plain)
 			continue
 		}
-		answer := handshake.Answer{}
 		own, why := c.mayResume(ctx, op, s)
-		if why == "" {
-			c.origin.first, c.origin.end, c.origin.rests = s.first, s.end, s.rests
-			answer.Session = &handshake.Session{
-				Suite: suite.ByID(s.suite), Secret: append([]byte(nil), s.secret...), PeerChain: s.chain, PeerType: s.kind,
-				Local: &own.shown, OwnType: own.kind, Index: i,
-				AgeAdd: s.ageAdd, MaxEarlyData: s.maxEarly, ALPN: s.alpn,
-				Age: func() uint32 { return uint32(c.clock().UnixMilli() - int64(s.made)) },
-			}
-		} else {
+		if why != "" {
 			c.declined(why)
+			clear(s.secret)
+			break
+		}
+		c.origin.first, c.origin.end, c.origin.rests = s.first, s.end, s.rests
+		session := &handshake.Session{
+			Suite: suite.ByID(s.suite), Secret: append([]byte(nil), s.secret...), Index: i,
+			AgeAdd: s.ageAdd, MaxEarlyData: s.maxEarly, ALPN: s.alpn,
+			Age: func() uint32 { return uint32(c.clock().UnixMilli() - int64(s.made)) },
+		}
+		if s.kind == PreSharedKey {
+			session.Proven = c.psks.of(s.chain[0])
+		} else {
+			session.PeerChain, session.PeerType, session.Local, session.OwnType = s.chain, s.kind, &own.shown, own.kind
 		}
 		clear(s.secret)
-		return answer
+		return handshake.Answer{Session: session}
 	}
-	return handshake.Answer{}
+	return handshake.Answer{Session: c.psks.open(op.Identities, op.Suite)}
 }
 
 // lookUp is the session that a client's identity stands for, nil for none.
@@ -161,23 +172,40 @@ func (c *Conn) mayResume(ctx context.Context, op *handshake.Op, s *sealed) (own 
 	case !now.Before(s.until) || !now.Before(s.end) || !now.Before(s.first.Add(sessionLife)):
 		return nil, "the session is over"
 	}
+	if s.kind == PreSharedKey {
+		if c.psks.of(s.chain[0]) == nil {
+			return nil, "the pre-shared key that the session began with was taken out"
+		}
+		return nil, c.sameRests(s, nil, op.ServerName)
+	}
 	answer := c.selectCertificate(ctx, op)
 	if answer.Err != nil || answer.Credential == nil {
 		return nil, "we have no certificate now" // the full handshake tells more
 	}
 	own = answer.Credential.Value.(*Certificate)
-	rests := c.serverRests(c.resumption.generation(c.verifier), own, op.ServerName)
+	return own, c.sameRests(s, own, op.ServerName)
+}
+
+// sameRests says why a session does not rest on what holds now.
+func (c *Conn) sameRests(s *sealed, own *Certificate, serverName string) string {
+	rests := c.serverRests(c.resumption.generation(c.verifier), own, serverName)
 	if subtle.ConstantTimeCompare(rests[:], s.rests[:]) != 1 {
-		return nil, "what the session rests on has changed"
+		return "what the session rests on has changed"
 	}
-	return own, ""
+	return ""
 }
 
 // sealTicket makes a ticket for what this connection has proven. Where none can
 // be made there is none.
 func (c *Conn) sealTicket(ctx context.Context, op *handshake.Op) handshake.Answer {
 	o, r, now := c.origin, c.resumption, c.clock()
-	own := op.Session.Local.Value.(*Certificate)
+	var own *Certificate
+	chain, kind := op.Session.PeerChain, op.Session.PeerType
+	if k := proven(op.Session.Proven); k != nil {
+		chain, kind = [][]byte{k.sum[:]}, PreSharedKey
+	} else {
+		own = op.Session.Local.Value.(*Certificate)
+	}
 	claim, verdict := &c.claim, c.verdict
 	switch {
 	case op.Resumed:
@@ -194,7 +222,7 @@ func (c *Conn) sealTicket(ctx context.Context, op *handshake.Op) handshake.Answe
 	o.end = c.sessionEnd(o.first, own, claim, verdict)
 	s := sealed{
 		suite: op.Session.Suite.ID, secret: op.Session.Secret, first: o.first, end: o.end, rests: o.rests,
-		until: earliest(now.Add(r.lifetime), o.end), chain: op.Session.PeerChain, kind: op.Session.PeerType,
+		until: earliest(now.Add(r.lifetime), o.end), chain: chain, kind: kind,
 		made: uint64(now.UnixMilli()), ageAdd: op.Session.AgeAdd, maxEarly: op.Session.MaxEarlyData, alpn: op.Session.ALPN,
 	}
 	lifetime := s.until.Sub(now) / time.Second

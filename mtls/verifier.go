@@ -45,6 +45,9 @@ type Claim struct {
 	Chain [][]byte
 	// RawKey is that key, a SubjectPublicKeyInfo in DER; nil for a chain.
 	RawKey []byte
+	// PreShared is whom an external pre-shared key proves, which a Verifier sees
+	// that asks for it; "" for none. Chain is empty then, too.
+	PreShared string
 	// ServerName is whom a client means to reach, "" when a client is judged.
 	ServerName string
 	// Now is the time to judge at.
@@ -90,7 +93,10 @@ type Peer struct {
 	// RawKey is the SubjectPublicKeyInfo of a peer that showed a raw public key and
 	// so has no certificate: its Names are what our side calls it.
 	RawKey []byte
-	// Leaf is the certificate, nil with a RawKey; Path is the verified path from it
+	// PreShared is whether it proved an external pre-shared key, and so has no
+	// certificate: its one name is the one that the key is for.
+	PreShared bool
+	// Leaf is the certificate, nil with a RawKey or PreShared; Path is the verified path from it
 	// to the anchor, nil where the verifier needs none (a pin).
 	Leaf *pki.Certificate
 	Path []*pki.Certificate

@@ -32,8 +32,11 @@ func checkVerifier(v Verifier, peer Role) error {
 
 // Certificates is the claimed chain, parsed once. The error is the peer's fault.
 func (c *Claim) Certificates() ([]*pki.Certificate, error) {
-	if c.RawKey != nil {
+	switch {
+	case c.RawKey != nil:
 		return nil, errRawKey
+	case c.PreShared != "":
+		return nil, errPreShared
 	}
 	if c.parsed == nil && c.parseErr == nil {
 		c.parsed, c.parseErr = pki.ParseChain(c.Chain)
@@ -343,7 +346,7 @@ func (a *allowed) check(peer Role) error {
 	if a.verifier == nil || a.policy == nil {
 		return errors.New("Allow needs a verifier and a policy")
 	}
-	if !slices.Contains(kindsOf(a.verifier), X509) {
+	if kinds := kindsOf(a.verifier); !slices.Contains(kinds, X509) && !slices.Contains(kinds, PreSharedKey) {
 		return errors.New("Allow judges the names in certificates, and its verifier takes none; RawKeys is a list of who is let in by itself")
 	}
 	return checkVerifier(a.verifier, peer)
@@ -363,23 +366,41 @@ func (a *allowed) Generation() ([sha256.Size]byte, bool) {
 	return digest("allow", of[:], rules[:]), ok
 }
 
+// Kinds are those of its verifier whose names a rule can be about.
+func (a *allowed) Kinds() []Kind {
+	return slices.DeleteFunc(slices.Clone(kindsOf(a.verifier)), func(k Kind) bool { return k == RawPublicKey })
+}
+
+// namedOnly is what a rule is asked about where a name was proven without a
+// certificate.
+func namedOnly(name string) *pki.Certificate {
+	if strings.HasPrefix(name, "spiffe://") {
+		return &pki.Certificate{SPIFFE: name}
+	}
+	return &pki.Certificate{DNS: []string{name}}
+}
+
 func (a *allowed) Verify(ctx context.Context, claim *Claim) (*Verdict, error) {
-	v, err := a.verifier.Verify(ctx, claim)
+	v, err := ask(ctx, a.verifier, claim)
 	if err != nil || v == nil || !v.OK {
 		return v, err
 	}
 	out := *v
-	if out.Peer.Leaf == nil {
+	judged := out.Peer.Leaf
+	if claim.PreShared != "" {
+		judged = namedOnly(claim.PreShared)
+	}
+	if judged == nil {
 		return nil, errors.New("the verifier admitted a peer without naming its certificate, so no rule can be asked")
 	}
-	decision := a.policy.Decide(out.Peer.Leaf)
+	decision := a.policy.Decide(judged)
 	out.Policy = &decision
 	if decision.Allowed {
 		return &out, nil
 	}
 	out.OK = false
 	out.Code, out.Alert = string(code.NameNotAllowed), alert.AccessDenied
-	out.Reason = "its certificate is good, and " + decision.Rule
+	out.Reason = "its " + kindName(claim.kind()) + " is good, and " + decision.Rule
 	entry, _ := code.Lookup(code.NameNotAllowed)
 	out.Mend = entry.Mend
 	if name := out.Peer.Name(); !strings.HasPrefix(name, "serial ") {

@@ -69,7 +69,7 @@ func (c *Client) answersTypes(t message.ExtensionType) bool {
 // takeTypes takes what the server chose for each direction, which is X.509 where
 // it says nothing. What is resumed is what it was.
 func (c *Client) takeTypes(m *message.EncryptedExtensions) error {
-	if c.result.Resumed {
+	if c.keyed {
 		return nil
 	}
 	if m.ClientType != nil {
@@ -115,7 +115,7 @@ func (s *Server) answerTypes(m *message.EncryptedExtensions) {
 		own := s.result.OwnType
 		m.ServerType = &own
 	}
-	if len(s.hello.ClientTypes) > 0 && s.cfg.ClientAuth != NoClientCertificate && !s.result.Resumed {
+	if len(s.hello.ClientTypes) > 0 && s.cfg.ClientAuth != NoClientCertificate && !s.keyed {
 		peer := s.result.PeerType
 		m.ClientType = &peer
 	}
