@@ -142,7 +142,7 @@ func (systemTrust) check(peer Role) error {
 	return err
 }
 
-// systemKnown are the signatures that SystemTrust knows.
+// systemKnown is what SystemTrust remembers.
 var systemKnown pki.Known
 
 func (systemTrust) Verify(_ context.Context, claim *Claim) (*Verdict, error) {

@@ -2,6 +2,7 @@ package pki
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ type RevocationList struct {
 	algorithm []byte
 	fault     string              // why it can't be judged; "" where it can
 	serials   map[string]struct{} // the revoked ones, as big-endian bytes
+	sum       [sha256.Size]byte   // of its DER
 }
 
 // ParseRevocationList reads one list in DER. It keeps der.
@@ -35,7 +37,7 @@ func ParseRevocationList(list []byte) (*RevocationList, error) {
 	if err != nil {
 		return nil, fmt.Errorf("not a revocation list: %s", cut(err.Error()))
 	}
-	r := &RevocationList{x: x, serials: make(map[string]struct{}, len(x.RevokedCertificateEntries))}
+	r := &RevocationList{x: x, serials: make(map[string]struct{}, len(x.RevokedCertificateEntries)), sum: sha256.Sum256(list)}
 	in := cryptobyte.String(list)
 	var whole, tbs, algorithm cryptobyte.String
 	if !in.ReadASN1(&whole, der.SEQUENCE) || !whole.ReadASN1(&tbs, der.SEQUENCE) || !whole.ReadASN1Element(&algorithm, der.SEQUENCE) {

@@ -1,59 +1,175 @@
 package pki
 
-import "sync"
+import (
+	"crypto/sha256"
+	"strings"
+	"sync"
+	"time"
+)
 
-// Known remembers signatures between certificates that were verified, so that
-// they are not verified again: which key signed which bytes never changes. All
-// else (times, names, constraints, revocation, anchors) is judged each time. In
-// mutual TLS the same few peers come back all day.
+// Known remembers what was verified, so that it is not verified again. In mutual
+// TLS the same few peers come back all day.
 //
-// Only the signatures of paths that stood are kept, the latest few thousand, so
-// a stranger can push nothing out. The zero value knows none; it is safe for
-// concurrent use.
+// It keeps signatures between certificates, since which key signed which bytes
+// never changes, and answers: the path of a leaf, under everything that was asked.
+// An answer is given again only to the same question (anchors, purpose, name,
+// profile, policies, revocation lists), between the times at which all that it
+// rests on begins and ends, and to a chain that shows that very path.
+//
+// Only what stood is kept, by leaf and the latest few thousand: a refusal never is,
+// a stranger can push nothing out, and whoever has one certificate has one place,
+// whatever is shown beside it. The zero value knows nothing; it is safe for
+// concurrent use. Each verifier has its own.
 type Known struct {
-	mu         sync.RWMutex
-	young, old map[link]struct{}
+	signatures recent[link, struct{}]
+	answers    recent[asked, answer]
 }
+
+const (
+	// maxKnown is how many signatures a generation of Known holds; there are two.
+	maxKnown = 2048
+	// maxAnswers is how many answers it holds. Each keeps a parsed leaf, some 8 KiB.
+	maxAnswers = 1024
+)
 
 // link is the bytes that were signed and the certificate of the key that signed
 // them, as their SHA-256.
 type link [2][32]byte
 
-// maxKnown is how many signatures a generation of Known holds; there are two.
-const maxKnown = 2048
+// asked is a Question but for its time and what is shown beside the leaf.
+type asked struct {
+	leaf, anchors, lists [32]byte
+	name, policies       string
+	limit                int
+	purpose              Purpose
+	profile              Profile
+	flags                uint8
+}
+
+// answer is a yes and when it holds.
+type answer struct {
+	verdict     *Verdict
+	from, until time.Time
+}
+
+func keyOf(q *Question) asked {
+	a := asked{
+		leaf: q.Chain[0].SHA256, anchors: q.Anchors.Sum(), name: q.Name,
+		limit: q.MaxIntermediates, purpose: q.Purpose, profile: q.Profile,
+	}
+	if len(q.Policies) > 0 {
+		a.policies = strings.Join(q.Policies, " ")
+	}
+	for i, set := range []bool{q.RequirePolicy, q.NoPolicyMapping, q.NoAnyPolicy} {
+		if set {
+			a.flags |= 1 << i
+		}
+	}
+	if len(q.RevocationLists) > 0 {
+		h := sha256.New()
+		for _, r := range q.RevocationLists {
+			if r != nil {
+				h.Write(r.sum[:])
+			}
+		}
+		h.Sum(a.lists[:0])
+	}
+	return a
+}
+
+// recall is an earlier yes to the same question; nil where there is none that
+// holds now for what is shown now.
+func (k *Known) recall(q *Question) *Verdict {
+	if k == nil || len(q.Chain) == 0 || q.Chain[0] == nil || len(q.Chain) > MaxShown {
+		return nil
+	}
+	a, ok := k.answers.get(keyOf(q))
+	if !ok || q.At.Before(a.from) || q.At.After(a.until) {
+		return nil
+	}
+	path := a.verdict.Path
+	for i := 1; i < len(path)-1; i++ { // the anchor need not be shown
+		if !shows(q.Chain[1:], path[i]) {
+			return nil
+		}
+	}
+	return a.verdict
+}
+
+func shows(chain []*Certificate, c *Certificate) bool {
+	for _, s := range chain {
+		if s == c || s != nil && s.SHA256 == c.SHA256 {
+			return true
+		}
+	}
+	return false
+}
+
+// remember keeps a yes with what it rests on. until is its end, lists are those
+// that were relied on.
+func (k *Known) remember(q *Question, v *Verdict, lists []listEdge) {
+	if k == nil {
+		return
+	}
+	k.learn(v.Path)
+	a := answer{verdict: v, until: v.NotAfter}
+	for _, c := range v.Path {
+		if c.X509.NotBefore.After(a.from) {
+			a.from = c.X509.NotBefore
+		}
+	}
+	for _, e := range lists {
+		if e.wrong == "" && e.list.x.ThisUpdate.After(a.from) {
+			a.from = e.list.x.ThisUpdate
+		}
+	}
+	k.answers.put(keyOf(q), a, maxAnswers)
+}
 
 func (k *Known) has(child, issuer *Certificate) bool {
 	if k == nil {
 		return false
 	}
-	l := link{child.SHA256, issuer.SHA256}
-	k.mu.RLock()
-	_, young := k.young[l]
-	_, old := k.old[l]
-	k.mu.RUnlock()
-	if old && !young {
-		k.put(l)
-	}
-	return young || old
+	_, ok := k.signatures.get(link{child.SHA256, issuer.SHA256})
+	return ok
 }
 
 // learn remembers the signatures of a path that stood.
 func (k *Known) learn(path []*Certificate) {
-	if k == nil {
-		return
-	}
 	for i := range len(path) - 1 {
-		if !k.has(path[i], path[i+1]) {
-			k.put(link{path[i].SHA256, path[i+1].SHA256})
-		}
+		k.signatures.put(link{path[i].SHA256, path[i+1].SHA256}, struct{}{}, maxKnown)
 	}
 }
 
-func (k *Known) put(l link) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.young == nil || len(k.young) >= maxKnown {
-		k.old, k.young = k.young, map[link]struct{}{}
+// recent is a map of two generations: what is used moves to the young one, and
+// when that is full the old one is dropped.
+type recent[K comparable, V any] struct {
+	mu         sync.RWMutex
+	young, old map[K]V
+}
+
+func (r *recent[K, V]) get(k K) (V, bool) {
+	r.mu.RLock()
+	v, ok := r.young[k]
+	if ok {
+		r.mu.RUnlock()
+		return v, true
 	}
-	k.young[l] = struct{}{}
+	v, ok = r.old[k]
+	full := len(r.old) // as many as the young ones may become
+	r.mu.RUnlock()
+	if ok {
+		r.put(k, v, full)
+	}
+	return v, ok
+}
+
+// put keeps v, at most limit in a generation.
+func (r *recent[K, V]) put(k K, v V, limit int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, have := r.young[k]; !have && (r.young == nil || len(r.young) >= limit) {
+		r.old, r.young = r.young, make(map[K]V)
+	}
+	r.young[k] = v
 }

@@ -27,8 +27,8 @@ func TestAKnownSignatureSaysNothingElse(t *testing.T) {
 	anchors := NewAnchors(parsedChain(t, root.DER)...)
 	known := &Known{}
 	q := Question{Chain: chain, Anchors: anchors, Purpose: ForServer, Name: "web.example", At: time.Now(), Known: known}
-	if v := Verify(q); !v.OK || len(known.young) != 2 {
-		t.Fatalf("%v; %d signatures are known", v.Sentence(), len(known.young))
+	if v := Verify(q); !v.OK || len(known.signatures.young) != 2 {
+		t.Fatalf("%v; %d signatures are known", v.Sentence(), len(known.signatures.young))
 	}
 	if v := Verify(q); !v.OK {
 		t.Fatal(v.Sentence())
@@ -53,8 +53,8 @@ func TestAKnownSignatureSaysNothingElse(t *testing.T) {
 			t.Errorf("%s: accepted", name)
 		}
 	}
-	if len(known.young) != 2 {
-		t.Errorf("%d signatures are known: what was refused was learnt", len(known.young))
+	if len(known.signatures.young) != 2 {
+		t.Errorf("%d signatures are known: what was refused was learnt", len(known.signatures.young))
 	}
 }
 
@@ -66,7 +66,7 @@ func TestAWrongSignatureIsNotLearnt(t *testing.T) {
 	known := &Known{}
 	q := Question{Chain: parsedChain(t, forged), Anchors: NewAnchors(parsedChain(t, root.DER)...), Purpose: ForServer, Name: "web.example", At: time.Now(), Known: known}
 	for range 3 {
-		if v := Verify(q); v.OK || len(known.young) != 0 {
+		if v := Verify(q); v.OK || len(known.signatures.young) != 0 {
 			t.Fatal("a wrong signature was taken, or learnt")
 		}
 	}
@@ -89,7 +89,7 @@ func TestKnownIsBoundedAndKeepsWhatIsUsed(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	if n := len(known.young) + len(known.old); n > 2*maxKnown {
+	if n := len(known.signatures.young) + len(known.signatures.old); n > 2*maxKnown {
 		t.Errorf("%d are kept", n)
 	}
 	if known.has(issuer, used) {

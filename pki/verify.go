@@ -102,8 +102,8 @@ type Question struct {
 	// issuer made one. A list that can't be relied on refuses what it covers; where
 	// there is none, nothing is asked.
 	RevocationLists []*RevocationList
-	// Known, if not nil, are signatures that need not be verified again, and learns
-	// those of a path that stands.
+	// Known, if not nil, are answers and signatures of before, and learns those of
+	// a path that stands.
 	Known *Known
 }
 
@@ -115,6 +115,9 @@ type Question struct {
 // A leaf that is itself an anchor, byte for byte, is a path of one: it was
 // trusted by itself. Any other authority's certificate is refused as a leaf.
 func Verify(q Question) *Verdict {
+	if v := q.Known.recall(&q); v != nil {
+		return v
+	}
 	s := &search{q: q}
 	if v := s.prepare(); v != nil {
 		return v
@@ -212,12 +215,12 @@ func (s *search) accept() *Verdict {
 			verified.put(c)
 		}
 	}
-	s.q.Known.learn(v.Path)
 	for _, e := range s.lists {
 		if e.wrong == "" && e.list.x.NextUpdate.Before(v.NotAfter) {
 			v.NotAfter = e.list.x.NextUpdate
 		}
 	}
+	s.q.Known.remember(&s.q, v, s.lists)
 	return v
 }
 

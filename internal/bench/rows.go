@@ -44,6 +44,10 @@ func rows() []row {
 		run, err := s.verify()
 		return run, func() {}, err
 	}})
+	out = append(out, row{name: "same, verified before", unit: "µs", batch: 500, prepare: func(s stack) (func(int) error, func(), error) {
+		run, err := s.again()
+		return run, func() {}, err
+	}})
 	return append(out, row{name: "1-byte exchange", unit: "µs CPU", batch: 15000, cpu: true, prepare: exchange})
 }
 

@@ -32,11 +32,13 @@ type stack struct {
 	shake func(setting) (server, client func(net.Conn) (net.Conn, error), err error)
 	// verify makes what judges a path n times.
 	verify func() (func(n int) error, error)
+	// again is verify of a path that was verified before.
+	again func() (func(n int) error, error)
 }
 
 var (
-	ours   = stack{shakeOurs, verifyOurs}
-	theirs = stack{shakeTheirs, verifyTheirs}
+	ours   = stack{shakeOurs, verifyOurs, verifyOursAgain}
+	theirs = stack{shakeTheirs, verifyTheirs, verifyTheirs}
 )
 
 // The certificates: ECDSA P-256, a leaf and an intermediate on both sides.
