@@ -357,3 +357,55 @@ func TestWhatRecordsBehindAHelloAreAnsweredWith(t *testing.T) {
 		t.Run(o.name, o.try)
 	}
 }
+
+// forge seals an inner plaintext that no Sealer makes. The sealer is behind
+// afterwards, so it is the last that comes.
+func forge(h *byHand, inner ...byte) {
+	id, key, iv, seq := h.sealer.Offload()
+	aead, err := suite.ByID(id).AEAD(key)
+	check(h.t, err)
+	nonce := bytes.Clone(iv)
+	for i := range 8 {
+		nonce[len(nonce)-1-i] ^= byte(seq >> (8 * i))
+	}
+	header := []byte{byte(record.ApplicationData), 3, 3, 0, 0}
+	binary.BigEndian.PutUint16(header[3:], uint16(len(inner)+aead.Overhead()))
+	h.put(aead.Seal(header, nonce, inner, header))
+}
+
+// test-tls13-zero-length-data, -zero-content-type, -record-padding,
+// -record-layer-limits, -empty-alert: what is inside a protected record.
+func TestWhatIsInsideARecordIsAnsweredWith(t *testing.T) {
+	zeros := make([]byte, 100)
+	full := append(bytes.Repeat([]byte("x"), record.MaxPlaintext), byte(record.ApplicationData))
+	for name, c := range map[string]struct {
+		inner []byte
+		alert alert.Alert
+	}{
+		"an empty handshake record":              {[]byte{byte(record.Handshake)}, alert.UnexpectedMessage},
+		"an empty handshake record with padding": {append([]byte{byte(record.Handshake)}, zeros...), alert.UnexpectedMessage},
+		"an empty alert":                         {[]byte{byte(record.Alert)}, alert.UnexpectedMessage},
+		"nothing at all":                         {nil, alert.UnexpectedMessage},
+		"nothing but padding":                    {zeros, alert.UnexpectedMessage},
+		"a record of an unknown type":            {[]byte{'x', 24}, alert.UnexpectedMessage},
+		"change_cipher_spec under keys":          {[]byte{1, byte(record.ChangeCipherSpec)}, alert.UnexpectedMessage},
+		"as much as there may be":                {full, 0},
+		"one byte more":                          {append([]byte{'x'}, full...), alert.RecordOverflow},
+		"one byte of padding more":               {append(bytes.Clone(full), 0), alert.RecordOverflow},
+		"data with padding":                      {append([]byte{'x', byte(record.ApplicationData)}, zeros...), 0},
+		"empty data with padding":                {append([]byte{byte(record.ApplicationData)}, zeros...), 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newServer(t, mutual())
+			h := newHandClient(t, mutual(), func(h *byHand) { h.mild = true })
+			meet(d, h)
+			forge(h, c.inner...)
+			meet(d, h)
+			if c.alert != 0 {
+				failedWith(t, d, c.alert)
+			} else if d.err != nil {
+				t.Error(d.err)
+			}
+		})
+	}
+}
