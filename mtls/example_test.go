@@ -169,3 +169,30 @@ func inFolderWithFiles() (leave func()) {
 		_ = os.RemoveAll(dir)
 	}
 }
+
+// What a QUIC stack does when a connection begins, and each time after Receive.
+func ExampleServer_QUIC() {
+	var (
+		ctx    = context.Background()
+		server *mtls.Server                         // of NewServer
+		addr   net.Addr                             // of the client
+		encode func(peer []byte) ([]byte, error)    // makes our transport parameters
+		send   func(level mtls.QUICLevel, b []byte) // puts b into CRYPTO frames
+		keys   func(e mtls.QUICEvent)               // protects packets from here on
+	)
+	_ = func() error {
+		q, err := server.QUIC(mtls.QUICConfig{Parameters: encode, Remote: addr})
+		for more := true; more && err == nil; {
+			more, err = q.Work(ctx)
+		}
+		for e, ok := q.Next(); ok; e, ok = q.Next() {
+			switch e.Kind {
+			case mtls.QUICSend:
+				send(e.Level, e.Bytes)
+			case mtls.QUICReadSecret, mtls.QUICWriteSecret:
+				keys(e)
+			}
+		}
+		return err
+	}
+}
