@@ -300,6 +300,7 @@ func (c *connection) endpoint() (func(context.Context) (wire, error), error) {
 		if c.settings.quic.on && cfg.ALPN == nil {
 			cfg.ALPN = []string{"what nobody speaks"} // there is no QUIC without
 		}
+		c.keyServer(&cfg)
 		server, err := mtls.NewServer(cfg)
 		if err != nil {
 			return nil, misconfigured(err)
@@ -317,6 +318,7 @@ func (c *connection) endpoint() (func(context.Context) (wire, error), error) {
 		for _, change := range c.configure {
 			change(&config{Common: &cfg.Common, client: &cfg})
 		}
+		c.keyClient(&cfg)
 		client, err := mtls.NewClient(cfg)
 		if err != nil {
 			return nil, misconfigured(err)
@@ -325,10 +327,10 @@ func (c *connection) endpoint() (func(context.Context) (wire, error), error) {
 	}
 	if c.settings.quic.on {
 		return func(ctx context.Context) (wire, error) {
-			return c.overQUIC(ctx, func(cfg mtls.QUICConfig) (*mtls.QUICConn, error) { return p.client.QUIC(c.hostName, cfg) })
+			return c.overQUIC(ctx, func(cfg mtls.QUICConfig) (*mtls.QUICConn, error) { return p.client.QUIC(c.meant(), cfg) })
 		}, nil
 	}
-	return func(ctx context.Context) (wire, error) { return stands(p.client.Connect(ctx, c.transport, c.hostName)) }, nil
+	return func(ctx context.Context) (wire, error) { return stands(p.client.Connect(ctx, c.transport, c.meant())) }, nil
 }
 
 // misconfigured tells what we do not have from what is wrong.

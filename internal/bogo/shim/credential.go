@@ -23,6 +23,7 @@ type credential struct {
 	raw               bool // a key without a certificate
 
 	certificate *mtls.Certificate
+	psk         *mtls.PSK // nil: it is a certificate
 }
 
 func init() {
@@ -105,6 +106,9 @@ func (c *connection) Certificate(_ context.Context, ask *mtls.Ask) (*mtls.Certif
 			return own.certificate, nil
 		}
 	}
+	if !slices.ContainsFunc(c.own, func(o *credential) bool { return o.certificate != nil }) {
+		return nil, nil // keys alone
+	}
 	return nil, mtls.ErrNoneFits
 }
 
@@ -115,6 +119,9 @@ func (c *credential) fits(ask *mtls.Ask) bool {
 
 // shown is the number of the credential that we showed, -1 for the default.
 func (c *connection) shown() int {
+	if used := c.conn.Negotiated().PSK; used != "" {
+		return slices.IndexFunc(c.own, func(o *credential) bool { return o.psk != nil && string(o.psk.Identity) == used }) - 1
+	}
 	local := c.conn.Local()
 	return slices.IndexFunc(c.own, func(o *credential) bool { return o.certificate == local }) - 1
 }

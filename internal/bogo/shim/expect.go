@@ -116,7 +116,7 @@ func (c *connection) verifyPeerChain() error {
 		}
 		return nil
 	}
-	if peer, _ := c.peer(); len(chain) == 0 && peer.RawKey == nil && (!c.server || c.requirePeer) {
+	if peer, _ := c.peer(); len(chain) == 0 && peer.RawKey == nil && !peer.PreShared && (!c.server || c.requirePeer) {
 		return fmt.Errorf("the peer showed no certificate")
 	}
 	if c.expect.peerCertFile == "" {
