@@ -170,6 +170,9 @@ func TestOneOrTwoKeySharesAreSent(t *testing.T) {
 	}{
 		"by itself with a hybrid first":       {0, nil, nil, []mtls.Group{hybrid, x25519}, hybrid, false},
 		"by itself with a classical first":    {0, []mtls.Group{x25519, p256}, nil, []mtls.Group{x25519}, x25519, false},
+		"by itself with post-quantum alone":   {0, []mtls.Group{hybrid, mtls.Group(0x11eb)}, nil, []mtls.Group{hybrid}, hybrid, false},
+		"by itself with ML-KEM alone first":   {0, []mtls.Group{mtls.Group(0x0202), x25519}, []mtls.Group{mtls.Group(0x0202)}, []mtls.Group{mtls.Group(0x0202), x25519}, mtls.Group(0x0202), false},
+		"P-521, which has to be asked for":    {0, []mtls.Group{mtls.Group(0x0019)}, []mtls.Group{mtls.Group(0x0019)}, []mtls.Group{mtls.Group(0x0019)}, mtls.Group(0x0019), false},
 		"one":                                 {1, []mtls.Group{hybrid, x25519}, nil, []mtls.Group{hybrid}, hybrid, false},
 		"two":                                 {2, []mtls.Group{p256, p384}, nil, []mtls.Group{p256, p384}, p256, false},
 		"two of one group":                    {2, []mtls.Group{p256}, nil, []mtls.Group{p256}, p256, false},

@@ -61,8 +61,8 @@ type ClientConfig struct {
 	// offered where all of ALPN is HTTP/2 and HTTP/3, which forbid it.
 	PostHandshakeAuth bool
 	// KeyShares is how many key shares to send at first, 1 or 2; 0 is 2 where the
-	// first group is a hybrid (its classical half costs little and saves a
-	// round trip), else 1.
+	// first group is post-quantum and a classical one is there too (which costs
+	// little and saves a round trip), else 1.
 	KeyShares int
 	// Shares are the groups in which key shares are sent at first, for those who
 	// know what their servers take: from Groups, in their order. nil leaves it to
@@ -84,7 +84,8 @@ type ClientConfig struct {
 // Common is what both roles may set. The zero value is right for nearly all.
 type Common struct {
 	// Suites, Groups and Schemes, by preference; nil is all that we have, ordered
-	// by what the processor accelerates. Schemes are those that the peer may sign
+	// by what the processor accelerates; the groups P-521 and ML-KEM-1024 alone have
+	// to be asked for. Schemes are those that the peer may sign
 	// with, and we sign with before others; what we can sign with at all is our
 	// certificate's to say.
 	Suites  []Suite

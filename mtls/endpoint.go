@@ -48,8 +48,12 @@ func newEndpoint(role Role, identity Identity, verifier Verifier, alpn []string,
 	if err := choose(&e.hs.Suites, c.Suites, "cipher suite"); err != nil {
 		return nil, err
 	}
-	if err := choose(&e.hs.Groups, c.Groups, "key exchange group"); err != nil {
+	every := suite.EveryGroup()
+	if err := choose(&every, c.Groups, "key exchange group"); err != nil {
 		return nil, err
+	}
+	if c.Groups != nil {
+		e.hs.Groups = every
 	}
 	if err := choose(&e.hs.Schemes, c.Schemes, "signature scheme"); err != nil {
 		return nil, err
@@ -281,7 +285,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		return nil, fmt.Errorf("KeyShares is %d; one or two are sent, and 0 leaves the choice to us", cfg.KeyShares)
 	case cfg.KeyShares > 0:
 		e.hs.KeyShares = cfg.KeyShares
-	case hybrid(e.hs.Groups[0]):
+	case postQuantum(e.hs.Groups[0]) && slices.ContainsFunc(e.hs.Groups, func(g Group) bool { return !postQuantum(g) }):
 		e.hs.KeyShares = 2
 	default:
 		e.hs.KeyShares = 1
@@ -317,8 +321,8 @@ func shares(wanted, groups []Group) ([]Group, error) {
 	return slices.Clone(wanted), nil
 }
 
-func hybrid(g Group) bool {
-	return g == suite.X25519MLKEM768 || g == suite.SecP256r1MLKEM768 || g == suite.SecP384r1MLKEM1024
+func postQuantum(g Group) bool {
+	return g == suite.X25519MLKEM768 || g == suite.SecP256r1MLKEM768 || g == suite.SecP384r1MLKEM1024 || g == suite.MLKEM1024
 }
 
 // Dial connects to address, whose host part is the server's name.

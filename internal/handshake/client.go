@@ -224,7 +224,7 @@ var (
 // after a hybrid, or else simply the second group.
 func secondShare(groups []suite.GroupID) (suite.GroupID, bool) {
 	for _, g := range groups[1:] {
-		if g == suite.X25519 || g == suite.P256 || g == suite.P384 {
+		if g == suite.X25519 || g == suite.P256 || g == suite.P384 || g == suite.P521 {
 			return g, true
 		}
 	}

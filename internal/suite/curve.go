@@ -15,6 +15,7 @@ const (
 	curve25519
 	curveP256
 	curveP384
+	curveP521
 )
 
 // pointLen is the length of a public value: RFC 7748's 32 bytes, or an
@@ -27,6 +28,8 @@ func (c curve) pointLen() int {
 		return 1 + 2*32
 	case curveP384:
 		return 1 + 2*48
+	case curveP521:
+		return 1 + 2*66
 	}
 	return 0
 }
@@ -38,13 +41,18 @@ func (c curve) secretLen() int {
 		return 32
 	case curveP384:
 		return 48
+	case curveP521:
+		return 66
 	}
 	return 0
 }
 
 func (c curve) nist() ecdh.Curve {
-	if c == curveP384 {
+	switch c {
+	case curveP384:
 		return ecdh.P384()
+	case curveP521:
+		return ecdh.P521()
 	}
 	return ecdh.P256()
 }
@@ -53,13 +61,16 @@ func (c curve) nist() ecdh.Curve {
 type curveKey struct {
 	curve  curve
 	scalar [32]byte         // X25519
-	nist   *ecdh.PrivateKey // P-256, P-384
+	nist   *ecdh.PrivateKey // P-256, P-384, P-521
 }
 
 // generate draws a private key from rand and writes its public value.
 func (k *curveKey) generate(c curve, rand io.Reader, public []byte) error {
 	k.curve = c
-	if c == curve25519 {
+	switch c {
+	case noCurve:
+		return nil
+	case curve25519:
 		if _, err := io.ReadFull(rand, k.scalar[:]); err != nil {
 			return fmt.Errorf("read randomness for an X25519 key: %w", err)
 		}
@@ -69,12 +80,17 @@ func (k *curveKey) generate(c curve, rand io.Reader, public []byte) error {
 	// ecdh.Curve.GenerateKey does not read the source that it is given, so the
 	// scalar is drawn here: by rejection, as FIPS 186-5, appendix A.2.2 does it.
 	// A good source is rejected once in 2^32 draws; eight in a row is a bad one.
-	var scalar [48]byte
+	// The order of P-521 is a little below 2^521: one draw in 2^255 is rejected
+	// once the bits above are cut off.
+	var scalar [66]byte
 	defer clear(scalar[:])
-	n := c.secretLen() // the order of both curves is as long as their field
+	n := c.secretLen() // the order of each curve is as long as its field
 	for range 8 {
 		if _, err := io.ReadFull(rand, scalar[:n]); err != nil {
 			return fmt.Errorf("read randomness for an ECDH key: %w", err)
+		}
+		if c == curveP521 {
+			scalar[0] &= 1
 		}
 		key, err := c.nist().NewPrivateKey(scalar[:n])
 		if err != nil {
@@ -89,7 +105,10 @@ func (k *curveKey) generate(c curve, rand io.Reader, public []byte) error {
 
 // agree writes the secret shared with the owner of a public value of the right length.
 func (k *curveKey) agree(secret, peer []byte) error {
-	if k.curve == curve25519 {
+	switch k.curve {
+	case noCurve:
+		return nil
+	case curve25519:
 		x25519((*[32]byte)(secret), &k.scalar, (*[32]byte)(peer))
 		// RFC 8446, section 7.4.2, and RFC 7748, section 6.1: a point of small
 		// order leaves nothing secret.

@@ -24,15 +24,23 @@ const (
 	SecP384r1MLKEM1024 GroupID = 0x11ed
 )
 
-var groups = []GroupID{X25519MLKEM768, X25519, P256, P384, SecP256r1MLKEM768, SecP384r1MLKEM1024}
+var (
+	everyGroup = []GroupID{X25519MLKEM768, X25519, P256, P384, SecP256r1MLKEM768, SecP384r1MLKEM1024, P521, MLKEM1024}
+	groups     = everyGroup[:6:6]
+)
 
 // Groups returns the supported groups, the preferred first: the hybrid that
 // everybody has before the classic ones, and those before the hybrids over the
 // NIST curves, which only a policy would ask for. Not to be changed by the caller.
 func Groups() []GroupID { return groups }
 
+// EveryGroup returns what can be asked for: Groups, and behind them those that
+// only a policy wants, P-521 and ML-KEM-1024 alone (CNSA 2.0 asks for that; it has
+// no second lock). Not to be changed by the caller.
+func EveryGroup() []GroupID { return everyGroup }
+
 // Supported reports whether Generate and Respond know the group.
-func (g GroupID) Supported() bool { return g.parts().curve != noCurve }
+func (g GroupID) Supported() bool { return g.parts() != (parts{}) }
 
 // ClientShareLen returns the length in bytes of the key_exchange field that a
 // client sends for this group, 0 for a group that is not supported.
@@ -53,7 +61,7 @@ func (g GroupID) secretLen() int {
 	return p.curve.secretLen() + p.kem.secretLen()
 }
 
-// parts says what a group is made of: a curve and, in a hybrid, a KEM. Which
+// parts says what a group is made of: a curve, a KEM or, in a hybrid, both. Which
 // of the two comes first, in the shares and in the secret alike, differs from
 // group to group (draft-ietf-tls-ecdhe-mlkem, section 4).
 type parts struct {
@@ -70,6 +78,10 @@ func (g GroupID) parts() parts {
 		return parts{curve: curveP256}
 	case P384:
 		return parts{curve: curveP384}
+	case P521:
+		return parts{curve: curveP521}
+	case MLKEM1024:
+		return parts{kem: kem1024}
 	case X25519MLKEM768:
 		return parts{curve: curve25519, kem: kem768, kemFirst: true}
 	case SecP256r1MLKEM768:

@@ -30,7 +30,7 @@ type KeyShare struct {
 // returned; there is no other source to fall back to.
 func Generate(g GroupID, rand io.Reader) (*KeyShare, error) {
 	p := g.parts()
-	if p.curve == noCurve {
+	if p == (parts{}) {
 		return nil, fmt.Errorf("%w: %v", errUnsupported, g)
 	}
 	k := &KeyShare{group: g, public: make([]byte, g.ClientShareLen())}
@@ -89,7 +89,7 @@ func (k *KeyShare) Destroy() {
 // after use. The error wraps ErrBadShare when the client's share is at fault.
 func Respond(g GroupID, rand io.Reader, clientShare []byte) (share, secret []byte, err error) {
 	p := g.parts()
-	if p.curve == noCurve {
+	if p == (parts{}) {
 		return nil, nil, fmt.Errorf("%w: %v", errUnsupported, g)
 	}
 	if want := g.ClientShareLen(); len(clientShare) != want {

@@ -25,11 +25,12 @@ func TestBothSidesAgree(t *testing.T) {
 	lengths := map[GroupID][3]int{ // client's share, server's share, secret
 		X25519: {32, 32, 32}, P256: {65, 65, 32}, P384: {97, 97, 48},
 		X25519MLKEM768: {1216, 1120, 64}, SecP256r1MLKEM768: {1249, 1153, 64}, SecP384r1MLKEM1024: {1665, 1665, 80},
+		P521: {133, 133, 66}, MLKEM1024: {1568, 1568, 32},
 	}
-	if len(Groups()) != len(lengths) || Groups()[0] != X25519MLKEM768 {
+	if len(EveryGroup()) != len(lengths) || Groups()[0] != X25519MLKEM768 {
 		t.Fatalf("the groups are %v", Groups())
 	}
-	for _, g := range Groups() {
+	for _, g := range EveryGroup() {
 		client := generate(t, g)
 		share, secret, err := Respond(g, rand.Reader, client.Public())
 		if err != nil {
@@ -57,7 +58,7 @@ func TestBothSidesAgree(t *testing.T) {
 }
 
 func TestUnsupportedGroups(t *testing.T) {
-	for _, g := range []GroupID{0, P521, X448, FFDHE2048, MLKEM768, 0x0a0a} {
+	for _, g := range []GroupID{0, X448, FFDHE2048, MLKEM768, 0x0a0a} {
 		if g.Supported() || g.ClientShareLen() != 0 || g.ServerShareLen() != 0 {
 			t.Errorf("%v is supported", g)
 		}
@@ -85,6 +86,7 @@ var others = map[GroupID]other{
 	X25519MLKEM768:     {ecdh.X25519(), 768, true},
 	SecP256r1MLKEM768:  {ecdh.P256(), 768, false},
 	SecP384r1MLKEM1024: {ecdh.P384(), 1024, false},
+	P521:               {curve: ecdh.P521()},
 }
 
 func (o other) join(curve, kem []byte) []byte {
@@ -106,6 +108,20 @@ func must[T any](v T, err error) T {
 		panic(err)
 	}
 	return v
+}
+
+// ML-KEM alone is what FIPS 203 says, without anything around it.
+func TestMLKEMAloneAgreesWithTheStandardLibrary(t *testing.T) {
+	dk := must(mlkem.GenerateKey1024())
+	ciphertext, secret, err := Respond(MLKEM1024, rand.Reader, dk.EncapsulationKey().Bytes())
+	if err != nil || !bytes.Equal(must(dk.Decapsulate(ciphertext)), secret) {
+		t.Errorf("the server has another secret; %v", err)
+	}
+	client := generate(t, MLKEM1024)
+	want, ciphertext := must(mlkem.NewEncapsulationKey1024(client.Public())).Encapsulate()
+	if got, err := client.Agree(ciphertext); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("the client has another secret; %v", err)
+	}
 }
 
 func TestServerAgreesWithStandardLibraryClient(t *testing.T) {
@@ -237,6 +253,12 @@ var badPoints = map[curve]map[string][]byte{
 		"off curve": append([]byte{4}, bytes.Repeat([]byte{1}, 64)...),
 		"above p":   append([]byte{4}, bytes.Repeat([]byte{0xff}, 64)...),
 	},
+	curveP521: {
+		"zeros":     make([]byte, 133),
+		"origin":    append([]byte{4}, make([]byte, 132)...),
+		"off curve": append([]byte{4}, bytes.Repeat([]byte{1}, 132)...),
+		"above p":   append([]byte{4}, bytes.Repeat([]byte{0xff}, 132)...),
+	},
 	curveP384: {
 		"zeros":     make([]byte, 97),
 		"origin":    append([]byte{4}, make([]byte, 96)...),
@@ -246,9 +268,12 @@ var badPoints = map[curve]map[string][]byte{
 }
 
 func TestBadPointsAreRefused(t *testing.T) {
-	for _, g := range Groups() {
+	for _, g := range EveryGroup() {
 		p := g.parts()
 		bad := badPoints[p.curve]
+		if p.curve == noCurve {
+			continue
+		}
 		if p.curve != curve25519 {
 			point, _ := p.split(generate(t, g).Public(), p.kem.keyLen())
 			hybrid := bytes.Clone(point)
@@ -281,7 +306,7 @@ func TestBadPointsAreRefused(t *testing.T) {
 }
 
 func TestSharesOfWrongLengthAreRefused(t *testing.T) {
-	for _, g := range Groups() {
+	for _, g := range EveryGroup() {
 		for _, d := range []int{-1, 1} {
 			if _, _, err := Respond(g, rand.Reader, make([]byte, g.ClientShareLen()+d)); !errors.Is(err, ErrBadShare) {
 				t.Errorf("%v: the server takes %+d bytes: error %v", g, d, err)
@@ -328,7 +353,7 @@ func TestEncapsulationKeysOutOfRangeAreRefused(t *testing.T) {
 }
 
 func TestKeyShareIsUsedOnce(t *testing.T) {
-	for _, g := range Groups() {
+	for _, g := range EveryGroup() {
 		client := generate(t, g)
 		share, _, err := Respond(g, rand.Reader, client.Public())
 		if err != nil {
@@ -354,7 +379,7 @@ func TestKeyShareIsUsedOnce(t *testing.T) {
 
 func TestErrorsOfTheRandomSourceStopEverything(t *testing.T) {
 	broken := errors.New("broken")
-	for _, g := range Groups() {
+	for _, g := range EveryGroup() {
 		p := g.parts()
 		needs := p.curve.secretLen()
 		if p.kem != noKEM {
@@ -398,7 +423,7 @@ func TestConstantRandomSource(t *testing.T) {
 		}
 	}
 	// The source decides, so a test can repeat a handshake.
-	for _, g := range Groups() {
+	for _, g := range EveryGroup() {
 		a, err := Generate(g, constant(7))
 		if err != nil {
 			t.Fatal(err)
@@ -411,12 +436,12 @@ func TestConstantRandomSource(t *testing.T) {
 }
 
 func FuzzRespond(f *testing.F) {
-	for i, g := range Groups() {
+	for i, g := range EveryGroup() {
 		f.Add(i, generate(f, g).Public())
 		f.Add(i, make([]byte, g.ClientShareLen()))
 	}
 	f.Fuzz(func(t *testing.T, i int, share []byte) {
-		g := Groups()[uint(i)%uint(len(Groups()))]
+		g := EveryGroup()[uint(i)%uint(len(EveryGroup()))]
 		answer, secret, err := Respond(g, rand.Reader, share)
 		if err != nil {
 			if !errors.Is(err, ErrBadShare) {
