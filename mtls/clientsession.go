@@ -151,6 +151,7 @@ func (c *Conn) mayOffer(ctx context.Context, serverName string, s *session) stri
 	// Would we show it the same certificate again?
 	answer := c.selectCertificate(ctx, &handshake.Op{
 		ServerName: serverName, Schemes: s.request.Schemes, Authorities: s.request.Authorities, Types: []Kind{s.OwnType},
+		CertificateSchemes: s.request.CertSchemes, Filters: s.request.Filters,
 	})
 	if answer.Err != nil || !sameCertificate(answer.Credential, s.Local) {
 		return "we would show another certificate now"

@@ -37,6 +37,10 @@ type ServerConfig struct {
 	// (Encrypted Client Hello, RFC 9849). Identity then needs a certificate for
 	// their public names, too.
 	ECH *ECHKeys
+	// Filters, if there are any, ask clients for a certificate with certain
+	// extensions, where they have several to choose from. Whoever is to be refused
+	// without, the verifier refuses.
+	Filters []ExtensionFilter
 	// Refused, if not nil, is told of every connection that Listener refuses.
 	// It is called concurrently.
 	Refused func(remote net.Addr, refusal *Refusal)
@@ -53,6 +57,10 @@ type ClientConfig struct {
 	// PSKs are external pre-shared keys, each for one server; without Servers they
 	// are the only way. See PSK and PreShared.
 	PSKs []PSK
+	// NameAuthorities tells the server which authorities we verify it by, so that it
+	// can choose among its certificates (RFC 8446, section 4.2.4). The names travel
+	// in the clear.
+	NameAuthorities bool
 	// ALPN are the application protocols that we offer, by preference.
 	ALPN []string
 	// PostHandshakeAuth lets servers ask for our certificate after the handshake
@@ -96,6 +104,17 @@ type Common struct {
 	// know is found out before TLS learns something new. Off, every byte that we
 	// offer is one that we mean.
 	GREASE bool
+	// Compression of certificates; the zero value compresses our own where the peer
+	// offers it.
+	Compression Compression
+	// Beside is what the peer is asked to show beside its certificate.
+	Beside Beside
+	// Padding of what we send; the zero value is none.
+	Padding Padding
+	// RecordSizeLimit is the longest protected record that we take, its type and
+	// padding counted, 64 to 16,385; 0 says nothing to the peer (RFC 8449). For
+	// machines with little memory: short records are slow.
+	RecordSizeLimit int
 	// Limits bounds what a peer may cost us; nil is DefaultLimits.
 	Limits *Limits
 	// Observer sees every handshake; nil sees none.

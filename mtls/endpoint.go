@@ -25,6 +25,7 @@ type endpoint struct {
 	verifier Verifier // of the peer; nil: a server that asks for nothing
 	hs       handshake.Config
 	limits   Limits
+	padding  Padding
 	clock    func() time.Time
 	standing *live.Set
 	rechecks atomic.Uint64 // how many have begun
@@ -58,6 +59,10 @@ func newEndpoint(role Role, identity Identity, verifier Verifier, alpn []string,
 	if err := choose(&e.hs.Schemes, c.Schemes, "signature scheme"); err != nil {
 		return nil, err
 	}
+	if err := c.forms(&e.hs); err != nil {
+		return nil, err
+	}
+	e.padding = c.Padding
 	for i, p := range alpn {
 		if len(p) == 0 || len(p) > 255 {
 			return nil, fmt.Errorf("the ALPN protocol %q has %d bytes; it must have 1 to 255", p, len(p))
@@ -188,6 +193,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if h, ok := cfg.Clients.verifier.(hinter); ok {
 		e.hs.Authorities = func() [][]byte { return fitting(h.hints()) }
 	}
+	e.hs.Certificates.Filters = slices.Clone(cfg.Filters)
 	if cfg.Resumption != nil {
 		if e.resumption, err = newServerResumption(cfg.Resumption, cfg.Clients.mode); err != nil {
 			return nil, err
@@ -291,6 +297,9 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		e.hs.KeyShares = 1
 	}
 	e.hs.Permute = cfg.PermuteExtensions
+	if h, ok := cfg.Servers.(hinter); ok && cfg.NameAuthorities {
+		e.hs.Authorities = func() [][]byte { return fitting(h.hints()) }
+	}
 	if cfg.Resumption != nil {
 		if e.resumption, err = newClientResumption(cfg.Resumption); err != nil {
 			return nil, err

@@ -28,6 +28,7 @@ func (e *endpoint) handshake(ctx context.Context, transport net.Conn, machine ha
 	c := &Conn{endpoint: e, transport: transport, serverName: name}
 	c.early.wanted = early
 	c.stream.Drive(machine, e.role == RoleServer, e.limits.RekeyAfter)
+	c.stream.Pad(e.padding, e.hs.Random)
 	if e.resumption != nil {
 		c.origin = &origin{}
 		if client != nil {
@@ -150,10 +151,11 @@ func (c *Conn) selectCertificate(ctx context.Context, op *handshake.Op) handshak
 		if !own.kindIn(op.Types) {
 			return handshake.Answer{}
 		}
-		return handshake.Answer{Credential: &own.shown} // it does not need to be asked
+		return handshake.Answer{Credential: own.credential(op.WantsOCSP, op.WantsSCT, c.clock)} // it does not need to be asked
 	}
 	cert, err := c.identity.Certificate(ctx, &Ask{
 		Role: c.role, ServerName: op.ServerName, Schemes: op.Schemes,
+		CertificateSchemes: op.CertificateSchemes, Filters: op.Filters,
 		Authorities: op.Authorities, ALPN: op.ALPN, Kinds: op.Types, Remote: c.transport.RemoteAddr(),
 	})
 	if err != nil {
@@ -165,12 +167,12 @@ func (c *Conn) selectCertificate(ctx context.Context, op *handshake.Op) handshak
 	if cert == nil {
 		return handshake.Answer{}
 	}
-	return handshake.Answer{Credential: &cert.shown}
+	return handshake.Answer{Credential: cert.credential(op.WantsOCSP, op.WantsSCT, c.clock)}
 }
 
 func (c *Conn) verifyPeer(ctx context.Context, op *handshake.Op) handshake.Answer {
 	c.claim = Claim{
-		Occasion: FullHandshake, Role: c.peerRole(), ServerName: c.serverName,
+		Occasion: FullHandshake, Role: c.peerRole(), OCSP: op.OCSP, Timestamps: op.SCTs, ServerName: c.serverName,
 		Now: c.clock(), Remote: c.transport.RemoteAddr(),
 	}
 	c.claim.show(op.Chain, op.Type)

@@ -64,6 +64,12 @@ type Ask struct {
 	ServerName string
 	// Schemes are the signature schemes that the peer verifies, its order.
 	Schemes []Scheme
+	// CertificateSchemes are those that it verifies in the signatures on
+	// certificates, where it tells them apart; empty is Schemes (RFC 8446, section
+	// 4.2.3).
+	CertificateSchemes []Scheme
+	// Filters are what a server wants of a client certificate's extensions.
+	Filters []ExtensionFilter
 	// Authorities are the DER names of the authorities that the peer says it
 	// trusts; empty where it did not say.
 	Authorities [][]byte
@@ -85,11 +91,14 @@ type Certificate struct {
 	chain   [][]byte
 	key     crypto.Signer
 	schemes []Scheme
-	issuers [][]byte // DER names of the issuers along the chain
+	issuers [][]byte   // DER names of the issuers along the chain
+	signed  [][]Scheme // how each certificate is signed that is not self-issued
+	leaf    *x509.Certificate
 	ends    time.Time
 	sum     [sha256.Size]byte // of the whole chain
 	// shown is what the handshake shows: the Certificate message is made once.
-	shown handshake.Credential
+	shown  *handshake.Credential
+	beside beside
 }
 
 // MaxChain is the most certificates that are sent or taken in one chain. Real
@@ -132,6 +141,12 @@ func NewCertificate(chain [][]byte, key crypto.Signer) (*Certificate, error) {
 			return nil, fmt.Errorf("certificate %d of the chain does not parse: %w", i+1, err)
 		}
 		c.issuers = append(c.issuers, parsed.RawIssuer)
+		if i == 0 {
+			c.leaf = parsed
+		}
+		if !bytes.Equal(parsed.RawIssuer, parsed.RawSubject) { // nobody looks at those
+			c.signed = append(c.signed, suite.SchemesOfCertificate(der))
+		}
 		c.ends = earliest(c.ends, parsed.NotAfter)
 	}
 	wire, err := msg.Append(nil)
@@ -139,7 +154,7 @@ func NewCertificate(chain [][]byte, key crypto.Signer) (*Certificate, error) {
 		return nil, fmt.Errorf("the chain can't be sent: %w", err)
 	}
 	c.sum = sha256.Sum256(wire)
-	c.shown = handshake.Credential{Wire: wire, Schemes: c.schemes, Value: c}
+	c.shown = &handshake.Credential{Wire: wire, Schemes: c.schemes, Value: c}
 	return c, nil
 }
 
@@ -173,10 +188,12 @@ func (c *Certificate) Signing(schemes ...Scheme) (*Certificate, error) {
 			return nil, fmt.Errorf("the signature scheme %s is given twice", s)
 		}
 	}
-	own := *c
-	own.schemes = slices.Clone(schemes)
-	own.shown.Schemes, own.shown.Value = own.schemes, &own
-	return &own, nil
+	own := &Certificate{chain: c.chain, key: c.key, schemes: slices.Clone(schemes), issuers: c.issuers, signed: c.signed, leaf: c.leaf, ends: c.ends, sum: c.sum}
+	own.shown = &handshake.Credential{Wire: c.shown.Wire, Schemes: own.schemes, Value: own}
+	c.beside.mu.Lock()
+	defer c.beside.mu.Unlock()
+	own.beside.staple, own.beside.scts = c.beside.staple, c.beside.scts
+	return own, nil
 }
 
 // Certificate makes a Certificate an Identity that never changes. It is shown to
@@ -201,45 +218,6 @@ func (c *Certificate) IssuedUnder(authorities [][]byte) bool {
 		}
 	}
 	return false
-}
-
-func (c *Certificate) canSign(schemes []Scheme) bool {
-	for _, s := range c.schemes {
-		if slices.Contains(schemes, s) {
-			return true
-		}
-	}
-	return false
-}
-
-// Choose is an Identity of several certificates. It answers with the first that
-// can sign with a scheme that the peer verifies and, where the peer names its
-// authorities, stands under one of them. Where none does, a client shows none,
-// and a server shows the first whose scheme fits.
-func Choose(certificates ...*Certificate) Identity { return choice(certificates) }
-
-type choice []*Certificate
-
-func (cs choice) Certificate(_ context.Context, ask *Ask) (*Certificate, error) {
-	var fallback *Certificate
-	for _, c := range cs {
-		if !c.canSign(ask.Schemes) || !c.kindIn(ask.Kinds) {
-			continue
-		}
-		if c.kind == RawPublicKey {
-			return c, nil // no authority stands above it
-		}
-		if len(ask.Authorities) == 0 || c.IssuedUnder(ask.Authorities) {
-			return c, nil
-		}
-		if fallback == nil {
-			fallback = c
-		}
-	}
-	if ask.Role == RoleServer {
-		return fallback, nil
-	}
-	return nil, nil
 }
 
 // Swap is an Identity whose certificate can be exchanged while it is in use.

@@ -92,7 +92,7 @@ func NewRawKey(key crypto.Signer) (*Certificate, error) {
 		return nil, fmt.Errorf("the key can't be sent: %w", err)
 	}
 	c.sum = sha256.Sum256(wire)
-	c.shown = handshake.Credential{Type: RawPublicKey, Wire: wire, Schemes: c.schemes, Value: c}
+	c.shown = &handshake.Credential{Type: RawPublicKey, Wire: wire, Schemes: c.schemes, Value: c}
 	return c, nil
 }
 

@@ -136,7 +136,7 @@ func (c *Conn) openTicket(ctx context.Context, op *handshake.Op) handshake.Answe
 		if s.kind == PreSharedKey {
 			session.Proven = c.psks.of(s.chain[0])
 		} else {
-			session.PeerChain, session.PeerType, session.Local, session.OwnType = s.chain, s.kind, &own.shown, own.kind
+			session.PeerChain, session.PeerType, session.Local, session.OwnType = s.chain, s.kind, own.shown, own.kind
 		}
 		clear(s.secret)
 		return handshake.Answer{Session: session}

@@ -48,6 +48,11 @@ type Claim struct {
 	// PreShared is whom an external pre-shared key proves, which a Verifier sees
 	// that asks for it; "" for none. Chain is empty then, too.
 	PreShared string
+	// OCSP are the responses that came beside the chain, one for each certificate
+	// or nil; nil where we did not ask or none came. Timestamps are those beside the
+	// leaf. They are the peer's bytes, and nobody has looked at them. A resumption
+	// has none: who needs them refuses it, and gets a full handshake.
+	OCSP, Timestamps [][]byte
 	// ServerName is whom a client means to reach, "" when a client is judged.
 	ServerName string
 	// Now is the time to judge at.

@@ -24,6 +24,7 @@ const (
 	DataAfterClose       Code = "M0218"
 	QUICViolation        Code = "M0219"
 	TooMuchEarlyData     Code = "M0220"
+	BadCompression       Code = "M0230"
 )
 
 var protocolEntries = []Entry{
@@ -107,6 +108,10 @@ var protocolEntries = []Entry{
 		"A client sent more data in its first flight (early data, 0-RTT) than the ticket that it resumes with allows, or went on sending it where it is not taken.",
 		"Note the client's software and version; it can be told to send no early data.",
 		alert.UnexpectedMessage},
+	{BadCompression, "compressed certificate does not open",
+		"The peer sent its certificate compressed (RFC 8879), and it does not decompress to what was announced: the stream is damaged, too long, too large, or in an algorithm that was not offered. It may be an attack.",
+		"Note the peer's software and version. Without an offer of compression certificates come as they are.",
+		alert.BadCertificate},
 }
 
 // M03: both sides are right, and have nothing in common.

@@ -50,11 +50,13 @@ func (c *core) takeCertificate(m *message.Certificate) error {
 	total := 0
 	for _, e := range m.Entries {
 		total += len(e.Data)
-		// What may stand beside a certificate is what we asked for, and we asked
-		// for nothing (RFC 8446, section 4.4.2).
-		for _, x := range e.Extensions {
-			return c.misbehaved(alert.UnsupportedExtension, code.UnsupportedExtension,
-				"a certificate came with the extension %s, which was not asked for", x.Type)
+	}
+	c.ocsp, c.scts = nil, nil
+	for i := range m.Entries {
+		for j := range m.Entries[i].Extensions {
+			if err := c.takeBeside(i, len(m.Entries), &m.Entries[i].Extensions[j]); err != nil {
+				return err
+			}
 		}
 	}
 	copied := make([]byte, 0, total)
@@ -117,7 +119,7 @@ func (c *core) takeProof(msg, content []byte) error {
 
 // judge asks for the judgement of the peer, whose key has been proven.
 func (c *core) judge() {
-	c.verify = Op{Kind: VerifyPeer, Chain: c.chain, Type: c.result.PeerType}
+	c.verify = Op{Kind: VerifyPeer, Chain: c.chain, Type: c.result.PeerType, OCSP: c.ocsp, SCTs: c.scts}
 	c.ask(&c.verify, true)
 }
 

@@ -182,6 +182,8 @@ func (c *Client) start() error {
 	// Without it a server may hold back the ticket that tells us that we were
 	// admitted (RFC 8446, section 4.2.9).
 	h.PSKModes = pskDHE
+	c.offerForms()
+	c.limitHello()
 	h.TicketRequest = c.cfg.TicketRequest
 	h.PostHandshakeAuth = c.cfg.PostHandshakeAuth
 	h.HasKeyShares = true
@@ -500,6 +502,7 @@ func (c *Client) waitEncryptedExtensions(t message.Type, msg []byte) (clientStat
 		case x.Type == message.ExtServerName && c.hello.ServerName != "":
 		case x.Type == message.ExtALPN && len(c.cfg.ALPN) > 0:
 		case c.answersTypes(x.Type):
+		case x.Type == message.ExtRecordSizeLimit && c.cfg.RecordSizeLimit != 0:
 		case x.Type == message.ExtQUICTransportParameters && c.cfg.QUIC:
 		case x.Type == message.ExtRecordSizeLimit && c.hello.RecordSizeLimit != 0:
 		case x.Type == message.ExtTicketRequest && c.hello.TicketRequest.Made: // what follows is counted anyway
@@ -510,6 +513,7 @@ func (c *Client) waitEncryptedExtensions(t message.Type, msg []byte) (clientStat
 		}
 	}
 	c.received(Handshake, msg)
+	c.takeRecordLimit(&m)
 	if err := c.checkQUIC(&m); err != nil {
 		return nil, err
 	}
@@ -538,7 +542,7 @@ func (c *Client) waitCertCR(t message.Type, msg []byte) (clientState, error) {
 	switch t {
 	case message.TypeCertificateRequest:
 		return c.takeCertificateRequest(msg)
-	case message.TypeCertificate:
+	case message.TypeCertificate, message.TypeCompressedCertificate:
 		return c.waitCert(t, msg)
 	}
 	return nil, nil
@@ -568,18 +572,21 @@ func (c *Client) takeCertificateRequest(msg []byte) (clientState, error) {
 		c.chosen = true
 		return c.expect("Certificate", (*Client).waitCert)
 	}
-	c.choose = Op{Kind: SelectCertificate, ServerName: c.hello.ServerName, Schemes: m.Schemes, Authorities: m.Authorities, Types: []CertificateType{c.result.OwnType}}
+	c.choose = Op{
+		Kind: SelectCertificate, ServerName: c.hello.ServerName, Schemes: m.Schemes, Authorities: m.Authorities, Types: []CertificateType{c.result.OwnType},
+		CertificateSchemes: m.CertSchemes, Filters: m.Filters, WantsOCSP: m.OCSP, WantsSCT: m.SCT,
+	}
 	c.ask(&c.choose, false)
 	return c.expect("Certificate", (*Client).waitCert)
 }
 
 func (c *Client) waitCert(t message.Type, msg []byte) (clientState, error) {
-	if t != message.TypeCertificate {
+	if !c.isCertificate(t) {
 		return nil, nil
 	}
 	var m message.Certificate
-	if err := m.Parse(msg); err != nil {
-		return nil, c.parsed(err)
+	if err := c.readCertificate(t, msg, &m); err != nil {
+		return nil, err
 	}
 	if len(m.Context) != 0 {
 		return nil, c.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the context of a server's Certificate must be empty")
@@ -657,9 +664,9 @@ func (c *Client) answer() error {
 		return err
 	}
 	c.scheme = scheme
-	c.result.Local = c.local
-	c.add(c.local.Wire)
-	c.send(Handshake, c.local.Wire)
+	if err := c.show(c.local, c.request.CertCompression); err != nil {
+		return err
+	}
 	c.at = "CertificateVerify"
 	c.sign = Op{Kind: Sign, Credential: c.local, Scheme: scheme, Input: signedContent(c.side, c.transcript())}
 	c.ask(&c.sign, true)

@@ -54,9 +54,11 @@ type core struct {
 	main                       *schedule.Main
 	clientApp, serverApp       []byte
 
-	chain  [][]byte // the peer's, our copy
-	leaf   *suite.PublicKey
-	verify Op
+	chain [][]byte // the peer's, our copy
+	leaf  *suite.PublicKey
+	// What came beside the chain.
+	ocsp, scts [][]byte
+	verify     Op
 	// session is what a client offers to resume, or a server found; nil for none.
 	session *Session
 	// keyed is whether the handshake goes on from it: there are no certificates.

@@ -78,6 +78,10 @@ const (
 	// EarlyEnded: the server did not take the client's early data. Until the next
 	// Keys, what is sent is in the clear.
 	EarlyEnded
+	// RecordLimits: protected records from here on have at most WriteLimit bytes of
+	// content, type and padding, and those of the peer at most ReadLimit, its early
+	// data aside.
+	RecordLimits
 	// Ask: Op is to be carried out and resolved.
 	Ask
 	// Done: the handshake is over, Result is there, and the machine can be let go.
@@ -108,6 +112,8 @@ type Event struct {
 	Exporter *EarlyExporter
 	Protocol string
 	Op       *Op
+
+	ReadLimit, WriteLimit int
 }
 
 // OpKind names an operation.
@@ -186,6 +192,13 @@ type Op struct {
 	Authorities [][]byte
 	ALPN        []string
 	Types       []CertificateType
+	// For SelectCertificate too: in which algorithms the chain may be signed, where
+	// the peer tells them apart from Schemes; what its certificate's extensions must
+	// hold; and whether an OCSP response and timestamps are wanted beside it.
+	CertificateSchemes []suite.Scheme
+	Filters            []message.OIDFilter
+	WantsOCSP          bool
+	WantsSCT           bool
 
 	// For Sign.
 	Credential *Credential
@@ -208,6 +221,9 @@ type Op struct {
 	// Proven, for VerifyPeer, is that of the external key that was used: there is
 	// no Chain then.
 	Proven any
+	// For VerifyPeer: the OCSP responses that came beside Chain, nil where none did,
+	// and the timestamps that came beside the leaf. Nobody has looked at them.
+	OCSP, SCTs [][]byte
 
 	// For OpenTicket: what the client offers, its first choice first, and the
 	// suite whose hash the session must have. Valid until it is resolved.
@@ -257,7 +273,8 @@ func (a *Answer) destroy() {
 	}
 }
 
-// Credential is a certificate chain that can be shown. It is immutable.
+// Credential is a certificate chain that can be shown. It is immutable, and not
+// to be copied.
 type Credential struct {
 	// Type is what it is: a chain of certificates, or a raw public key.
 	Type CertificateType
@@ -267,6 +284,8 @@ type Credential struct {
 	Schemes []suite.Scheme
 	// Value is whatever the owner needs to find the key again.
 	Value any
+
+	forms forms
 }
 
 // Fault is whose failure it is.
@@ -341,8 +360,14 @@ type Config struct {
 	// QUIC has the handshake be that of QUIC: see quic.go.
 	QUIC bool
 
+	// RecordSizeLimit is how long a protected record we take, with its type and
+	// padding: 64 to 2^14+1; 0 does not speak of it (RFC 8449).
+	RecordSizeLimit uint16
+	// Certificates says what may stand around certificates.
+	Certificates Certificates
+
 	// ClientAuth is what a server asks of its clients; Authorities are the DER
-	// names that it hints at.
+	// names that it, or a client, hints at.
 	ClientAuth  ClientAuth
 	Authorities func() [][]byte
 
@@ -401,6 +426,9 @@ type Result struct {
 	// Proven is that of the external key that was used, now or in the full
 	// handshake; nil where none was.
 	Proven any
+	// PeerRecordLimit is how long a protected record the peer takes, 0 where the two
+	// did not speak of it.
+	PeerRecordLimit int
 	// Asked is whether the server asked the client for a certificate.
 	Asked bool
 	// PeerChain is what the peer showed, and proved the key of; nil for none. It is

@@ -225,7 +225,8 @@ func (s *Server) offersSession() bool {
 // our copy.
 func (s *Server) openTicket() {
 	h := &s.hello
-	s.open = Op{Kind: OpenTicket, Suite: s.suite, ServerName: h.ServerName, Schemes: h.Schemes, Authorities: h.Authorities, ALPN: h.ALPN, Types: s.takes()}
+	s.open = Op{Kind: OpenTicket, Suite: s.suite, ServerName: h.ServerName, Schemes: h.Schemes, Authorities: h.Authorities, ALPN: h.ALPN, Types: s.takes(),
+		CertificateSchemes: h.CertSchemes, WantsOCSP: h.OCSP, WantsSCT: h.SCT}
 	n := len(h.PSK.Identities)
 	if !s.cfg.PSKs { // which are looked up, and not decrypted
 		n = min(n, maxIdentities)

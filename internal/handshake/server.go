@@ -417,7 +417,10 @@ func (s *Server) encrypted(space []byte) error {
 		}
 		return s.finishFlight(nil)
 	}
-	s.choose = Op{Kind: SelectCertificate, ServerName: h.ServerName, Schemes: h.Schemes, ALPN: h.ALPN, Types: s.takes()}
+	s.choose = Op{
+		Kind: SelectCertificate, ServerName: h.ServerName, Schemes: h.Schemes, ALPN: h.ALPN, Types: s.takes(),
+		CertificateSchemes: h.CertSchemes, WantsOCSP: h.OCSP, WantsSCT: h.SCT,
+	}
 	for _, a := range h.Authorities { // they lie in the message
 		s.choose.Authorities = append(s.choose.Authorities, bytes.Clone(a))
 	}
@@ -440,6 +443,7 @@ func (s *Server) sendEncryptedExtensions(space []byte) error {
 	ee := message.EncryptedExtensions{ALPN: s.result.ALPN, ServerName: s.result.ServerName != "" && !s.keyed, TransportParameters: s.parameters, EarlyData: s.early.taken, ECHRetryConfigs: s.ech.retry}
 	s.answerTicketRequest(&ee)
 	s.answerTypes(&ee)
+	s.limitRecords(&ee)
 	b, err := ee.Append(space)
 	if err != nil {
 		return s.misuse(code.Internal, err)
@@ -454,6 +458,7 @@ func (s *Server) sendEncryptedExtensions(space []byte) error {
 	}
 	s.result.Asked = true
 	cr := s.cfg.certificateRequest(nil)
+	s.requestForms(cr)
 	if err := s.greaseRequest(cr); err != nil {
 		return s.misuse(code.Internal, err)
 	}
@@ -492,13 +497,14 @@ func (s *Server) answer(cred *Credential) error {
 		return err
 	}
 	s.scheme = scheme
-	s.result.Local, s.result.OwnType = cred, cred.Type
+	s.result.OwnType = cred.Type
 	if err := s.sendEncryptedExtensions(nil); err != nil {
 		return err
 	}
 	s.at = "Certificate"
-	s.add(cred.Wire)
-	s.send(Handshake, cred.Wire)
+	if err := s.show(cred, s.hello.CertCompression); err != nil {
+		return err
+	}
 	s.at = "CertificateVerify"
 	s.sign = Op{Kind: Sign, Credential: cred, Scheme: scheme, Input: signedContent(s.side, s.transcript())}
 	s.ask(&s.sign, true)
@@ -530,12 +536,12 @@ func (s *Server) finishFlight(space []byte) error {
 }
 
 func (s *Server) waitCert(t message.Type, msg []byte) (serverState, error) {
-	if t != message.TypeCertificate {
+	if !s.isCertificate(t) {
 		return nil, nil
 	}
 	var m message.Certificate
-	if err := m.Parse(msg); err != nil {
-		return nil, s.parsed(err)
+	if err := s.readCertificate(t, msg, &m); err != nil {
+		return nil, err
 	}
 	if len(m.Context) != 0 {
 		return nil, s.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the context of the client's Certificate is not that of our request")

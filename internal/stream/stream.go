@@ -75,6 +75,7 @@ type in struct {
 	err      error
 	server   bool
 	begun    bool // a ClientHello was sent, or came
+	limit    int  // our record_size_limit, once it was agreed
 }
 
 // out is the writing half.
@@ -86,6 +87,9 @@ type out struct {
 	rekeyAfter uint64
 	epoch      uint64 // how often the keys were changed
 	early      int64  // bytes of early data that may still be sent
+	limit      int    // the peer's record_size_limit, 0: that of TLS
+	padding    Padding
+	random     io.Reader // of padding
 	// disguise is a client's ChangeCipherSpec that waits for the flight that it
 	// stands before: sent alone, while the server may still be sending its own
 	// flight, it would stop both on a transport without buffers.
@@ -220,7 +224,12 @@ func (s *Stream) pump() error {
 			if err := s.in.opener.Set(e.Suite, labels, e.Secret); err != nil {
 				return ours(err)
 			}
+			if e.Level != handshake.Early && s.in.limit != 0 {
+				s.in.opener.Limit(s.in.limit)
+			}
 			s.in.level, s.in.changed, s.in.opened, s.in.skipping, s.in.early = e.Level, true, false, false, e.Limit
+		case handshake.RecordLimits:
+			s.limit(e)
 		case handshake.Done:
 			if s.result == nil {
 				s.result = s.machine.Result()
@@ -303,8 +312,8 @@ func (s *Stream) flush() {
 		s.disguise()
 	}
 	for b := s.out.plain; len(b) > 0; {
-		n := min(len(b), record.MaxPlaintext)
-		s.out.wire = s.out.sealer.Seal(s.out.wire, record.Handshake, b[:n], 0)
+		n := min(len(b), s.fragment())
+		s.out.wire = s.out.sealer.Seal(s.out.wire, record.Handshake, b[:n], s.pad(n))
 		s.out.sealer.InitialClientHello = false
 		b = b[n:]
 	}
@@ -380,7 +389,7 @@ func (s *Stream) Seal(dst, data []byte) ([]byte, error) {
 		if dst, err = s.maintain(dst); err != nil {
 			return dst, err
 		}
-		n := min(len(data), record.MaxPlaintext)
+		n := min(len(data), s.fragment())
 		if dst, err = s.seal(dst, record.ApplicationData, data[:n]); err != nil {
 			return dst, err
 		}
@@ -394,7 +403,7 @@ func (s *Stream) Seal(dst, data []byte) ([]byte, error) {
 // seal appends one record to dst. What the sealer will not seal must not pass
 // for sent.
 func (s *Stream) seal(dst []byte, t record.ContentType, p []byte) ([]byte, error) {
-	out := s.out.sealer.Seal(dst, t, p, 0)
+	out := s.out.sealer.Seal(dst, t, p, s.pad(len(p)))
 	if out == nil {
 		return dst, wornOut()
 	}
@@ -407,7 +416,8 @@ func wornOut() *handshake.Failure {
 	return f
 }
 
-// MaxSealed is the most bytes that Seal appends for n bytes of data.
+// MaxSealed is the most bytes that Seal appends for n bytes of data where neither
+// padding nor a limit of the peer's makes it more.
 func MaxSealed(n int) int {
 	records := (n + record.MaxPlaintext - 1) / record.MaxPlaintext
 	return n + max(records, 1)*(record.Overhead+record.Overhead+keyUpdateLen) // each may follow a KeyUpdate
@@ -469,5 +479,5 @@ func (s *Stream) Alert(dst []byte, a alert.Alert) []byte {
 		s.out.disguise = false
 		dst = append(dst, compatibility...)
 	}
-	return s.out.sealer.Seal(dst, record.Alert, []byte{level, byte(a)}, 0)
+	return s.out.sealer.Seal(dst, record.Alert, []byte{level, byte(a)}, s.pad(2))
 }

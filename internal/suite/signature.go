@@ -288,3 +288,29 @@ func signatureOID(algorithm []byte) string {
 	_ = in.ReadASN1(&seq, der.SEQUENCE) && seq.ReadASN1(&oid, der.OBJECT_IDENTIFIER)
 	return string(oid)
 }
+
+// SchemesOfCertificate are the schemes that name how a certificate in DER is
+// signed; none where that is not known here. For ECDSA it is the hash alone that
+// tells: the curve is the issuer's, whose key is not at hand.
+func SchemesOfCertificate(cert []byte) []Scheme {
+	in := cryptobyte.String(cert)
+	var whole, algorithm cryptobyte.String
+	if !in.ReadASN1(&whole, der.SEQUENCE) || !whole.SkipASN1(der.SEQUENCE) || !whole.ReadASN1Element(&algorithm, der.SEQUENCE) {
+		return nil
+	}
+	f, h, err := parseSignatureAlgorithm(algorithm)
+	if err != nil {
+		return nil
+	}
+	if f == familyMLDSA {
+		return []Scheme{mldsaScheme(mldsaParameters[signatureOID(algorithm)])}
+	}
+	var out []Scheme
+	for _, s := range certificateSchemes {
+		of, hash := s.kind()
+		if hash == h && (of == f || of == familyPSSID && f == familyPSS) {
+			out = append(out, s)
+		}
+	}
+	return out
+}

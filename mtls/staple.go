@@ -1,0 +1,126 @@
+package mtls
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/mutual-tls/mutual/internal/handshake"
+	"github.com/mutual-tls/mutual/internal/message"
+)
+
+// Staple is an answer of a certificate's authority about its revocation, shown
+// beside the certificate to a peer that asks for it, server or client (RFC 8446,
+// section 4.4.2.1). The zero value is none.
+type Staple struct {
+	// Response is an OCSP response in DER.
+	Response []byte
+	// From and Until are when it is shown. A response that has ended is shown to
+	// nobody: it proves nothing, and some peers refuse it.
+	From, Until time.Time
+}
+
+// maxStaple is the longest response that is shown. Real ones have 0.5 to 3 KiB.
+const maxStaple = 16 << 10
+
+// beside is what may be shown beside a chain, and the chain with it.
+type beside struct {
+	mu     sync.Mutex
+	staple Staple
+	scts   [][]byte
+	made   [4]*handshake.Credential // with the response 1, with the timestamps 2
+}
+
+// Staple exchanges what is shown beside the certificate from now on: as often as
+// there is a new answer, while the certificate is in use.
+func (c *Certificate) Staple(s Staple) error {
+	switch {
+	case len(s.Response) > maxStaple:
+		return fmt.Errorf("the OCSP response has %d bytes; at most %d are shown", len(s.Response), maxStaple)
+	case len(s.Response) > 0 && !s.From.Before(s.Until):
+		return errors.New("the OCSP response ends before it begins")
+	}
+	s.Response = slices.Clone(s.Response)
+	c.beside.mu.Lock()
+	defer c.beside.mu.Unlock()
+	c.beside.staple = s
+	c.beside.made[1], c.beside.made[3] = nil, nil
+	return nil
+}
+
+// Timestamps exchanges the certificate's timestamps of logs (RFC 6962, section
+// 3.3), each a SignedCertificateTimestamp as a log gave it. They are shown to
+// peers that ask. None shows none.
+func (c *Certificate) Timestamps(scts ...[]byte) error {
+	if len(scts) > message.MaxSCTs {
+		return fmt.Errorf("%d timestamps are more than the %d that are shown", len(scts), message.MaxSCTs)
+	}
+	list := make([][]byte, len(scts))
+	for i, one := range scts {
+		if len(one) == 0 || len(one) > 1<<12 {
+			return fmt.Errorf("timestamp %d has %d bytes, which none has", i+1, len(one))
+		}
+		list[i] = slices.Clone(one)
+	}
+	c.beside.mu.Lock()
+	defer c.beside.mu.Unlock()
+	c.beside.scts = list
+	c.beside.made[2], c.beside.made[3] = nil, nil
+	return nil
+}
+
+// credential is the chain with what the peer wants beside it, as far as there is.
+func (c *Certificate) credential(ocsp, sct bool, clock func() time.Time) *handshake.Credential {
+	if !ocsp && !sct || c.kind == RawPublicKey {
+		return c.shown
+	}
+	b := &c.beside
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	which := 0
+	if ocsp && len(b.staple.Response) > 0 {
+		if now := clock(); !now.Before(b.staple.From) && now.Before(b.staple.Until) {
+			which |= 1
+		}
+	}
+	if sct && len(b.scts) > 0 {
+		which |= 2
+	}
+	if which == 0 {
+		return c.shown
+	}
+	if b.made[which] == nil {
+		made, err := c.showing(which)
+		if err != nil { // the chain is so long that nothing fits beside it
+			return c.shown
+		}
+		b.made[which] = made
+	}
+	return b.made[which]
+}
+
+// showing makes the Certificate message. It is called with beside locked.
+func (c *Certificate) showing(which int) (*handshake.Credential, error) {
+	msg := message.Certificate{Entries: make([]message.CertificateEntry, len(c.chain))}
+	for i, der := range c.chain {
+		msg.Entries[i].Data = der
+	}
+	leaf := &msg.Entries[0]
+	if which&1 != 0 {
+		leaf.Extensions = append(leaf.Extensions, message.OCSPExtension(c.beside.staple.Response))
+	}
+	if which&2 != 0 {
+		list, err := message.AppendSCTList(nil, c.beside.scts)
+		if err != nil {
+			return nil, err
+		}
+		leaf.Extensions = append(leaf.Extensions, message.Extension{Type: message.ExtSCT, Body: list})
+	}
+	wire, err := msg.Append(nil)
+	if err != nil {
+		return nil, err
+	}
+	return &handshake.Credential{Wire: wire, Schemes: c.schemes, Value: c}, nil
+}
