@@ -33,6 +33,7 @@ type session struct {
 	parsed           []*pki.Certificate
 	request          *message.CertificateRequest
 	peer             string
+	parameters       []byte // the server's transport parameters, over QUIC
 }
 
 // sessions are a client's: of one Client, so that its settings and its verifier
@@ -126,7 +127,7 @@ func (c *Conn) findTicket(ctx context.Context, op *handshake.Op) handshake.Answe
 			continue
 		}
 		o.first, o.end, o.rests, o.request = s.first, s.end, s.rests, s.request
-		o.claim.parsed = s.parsed
+		o.claim.parsed, o.remembered = s.parsed, s.parameters
 		s.Age = func() uint32 { return uint32(c.clock().Sub(s.came).Milliseconds()) }
 		if !c.early.wanted {
 			s.MaxEarlyData = 0
@@ -182,11 +183,12 @@ func (c *Conn) keepTicket(t *handshake.Session) bool {
 	for _, der := range r.PeerChain {
 		total += len(der)
 	}
-	if o.peer == "" || c.verdict == nil || total > maxKeptChain || o.request != nil && len(o.request.Raw) > maxRequest {
+	if o.peer == "" || c.verdict == nil || total > maxKeptChain || len(o.parameters) > maxRequest || o.request != nil && len(o.request.Raw) > maxRequest {
 		return false
 	}
 	s := &session{
 		Session: *t, came: now, first: o.first, end: o.end, rests: o.rests, parsed: c.claim.parsed, request: o.request, peer: o.peer,
+		parameters: o.parameters,
 	}
 	s.PeerChain, s.Local, s.PeerType, s.OwnType, s.Proven = r.PeerChain, r.Local, r.PeerType, r.OwnType, r.Proven
 	s.until = earliest(now.Add(min(time.Duration(t.Lifetime)*time.Second, sessionLife)), s.end)

@@ -47,6 +47,15 @@ type QUICConfig struct {
 	// Parameters gives our transport parameters, encoded. A server is given those
 	// of the client, which nobody has proven yet; a client is given nil.
 	Parameters func(peer []byte) ([]byte, error)
+	// Early has a client offer early data (0-RTT) where it has a session that allows
+	// it. A server takes early data where ServerResumption.EarlyData is given;
+	// its Most says nothing here, since QUIC's flow control limits it. What
+	// ServerEarlyData and Conn.WriteEarly say of replays is as true of QUIC.
+	Early bool
+	// EarlyContext is what a server binds early data to: a digest of what clients
+	// remember of its transport parameters and of the application's settings. Early
+	// data is not taken from a session that was made under another one.
+	EarlyContext []byte
 	// Local and Remote are the addresses, for whoever judges the peer; nil where
 	// they are not known.
 	Local, Remote net.Addr
@@ -72,7 +81,9 @@ const (
 	QUICSend QUICEventKind = iota + 1
 	// QUICReadSecret and QUICWriteSecret: packets of Level are opened, or
 	// protected, with Secret and Suite from here on. The stack zeroes it when it
-	// is done with it.
+	// is done with it. On a client, Bytes are, at QUICEarly, the server's transport
+	// parameters when the session was made, which bound early data (RFC 9000,
+	// section 7.4.1).
 	QUICReadSecret
 	QUICWriteSecret
 	// QUICPeerParameters: Bytes are the peer's transport parameters. They are
@@ -150,6 +161,10 @@ func (e *endpoint) overQUIC(cfg *QUICConfig) (*handshake.Config, error) {
 	}
 	hs := e.hs
 	hs.QUIC = true
+	hs.PostHandshakeAuth = false
+	if hs.MaxEarlyData > 0 {
+		hs.MaxEarlyData = handshake.UnlimitedEarlyData
+	}
 	return &hs, nil
 }
 
@@ -161,8 +176,9 @@ func newQUIC(e *endpoint, cfg QUICConfig, name string, m handshake.Machine) *QUI
 	server := e.role == RoleServer
 	q.conn.stream.Drive(m, server, 0)
 	q.crypto.Drive(m, server)
+	q.conn.early.wanted = cfg.Early
 	if e.resumption != nil {
-		q.conn.origin = &origin{}
+		q.conn.origin = &origin{context: contextOf(cfg.EarlyContext)}
 		if !server {
 			q.conn.origin.peer = peerOfSessions(name, socket) + overQUIC(socket)
 		}
@@ -245,6 +261,9 @@ func (q *QUICConn) Next() (QUICEvent, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	e, ok := q.crypto.Next()
+	for ok && e.Kind == handshake.EarlyBegun { // the secrets tell it
+		e, ok = q.crypto.Next()
+	}
 	if !ok {
 		return QUICEvent{}, false
 	}
@@ -256,6 +275,9 @@ func (q *QUICConn) Next() (QUICEvent, bool) {
 		x.Kind, x.Suite = QUICReadSecret, e.Suite.ID
 		if e.Direction == handshake.Write {
 			x.Kind = QUICWriteSecret
+		}
+		if e.Level == QUICEarly && q.conn.origin != nil {
+			x.Bytes = q.conn.origin.remembered
 		}
 	case handshake.PeerParameters:
 		x.Kind = QUICPeerParameters
@@ -287,6 +309,9 @@ func (q *QUICConn) settle(err error) error {
 	}
 	if q.crypto.Done() && !q.stands {
 		q.stands = true
+		if q.conn.origin != nil {
+			q.conn.origin.parameters = q.crypto.PeerParameters()
+		}
 		q.conn.stream.Adopt(q.crypto.Result())
 		q.conn.stand()
 	}
@@ -433,6 +458,15 @@ func (s *quicSocket) SetWriteDeadline(time.Time) error { return nil }
 func (s *quicSocket) Close() error {
 	s.once.Do(func() { close(s.closed) })
 	return nil
+}
+
+// contextOf is what of a server's EarlyContext goes into a ticket.
+func contextOf(b []byte) []byte {
+	if b == nil {
+		return nil
+	}
+	sum := digest("early data over QUIC", b)
+	return sum[:]
 }
 
 // overQUIC marks what sessions are kept by: they do not cross between QUIC and TCP.

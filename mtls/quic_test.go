@@ -22,7 +22,12 @@ type quicEnd struct {
 	secrets map[string][]byte
 	peer    []byte // its parameters
 	done    bool
-	err     error
+	// remembered are the server's parameters that bind early data; refused is
+	// whether it was.
+	remembered []byte
+	refused    bool
+	early      []byte // handshake bytes, of which there may be none
+	err        error
 }
 
 func (e *quicEnd) take(err error) {
@@ -39,10 +44,18 @@ func (e *quicEnd) take(err error) {
 		switch x.Kind {
 		case mtls.QUICSend:
 			e.out[x.Level] = append(e.out[x.Level], x.Bytes...)
+			if x.Level == mtls.QUICEarly {
+				e.early = append(e.early, x.Bytes...)
+			}
 		case mtls.QUICReadSecret:
 			e.secrets[fmt.Sprint(x.Level, " read")] = x.Secret
 		case mtls.QUICWriteSecret:
 			e.secrets[fmt.Sprint(x.Level, " write")] = x.Secret
+			if x.Level == mtls.QUICEarly {
+				e.remembered = x.Bytes
+			}
+		case mtls.QUICEarlyDataRefused:
+			e.refused = true
 		case mtls.QUICPeerParameters:
 			e.peer = x.Bytes
 		case mtls.QUICDone:
@@ -61,11 +74,16 @@ func quicParameters(ours string) mtls.QUICConfig {
 // quicMeet carries out a handshake over QUIC.
 func quicMeet(t testing.TB, s *mtls.Server, c *mtls.Client) (server, client *quicEnd) {
 	t.Helper()
-	sc, err := s.QUIC(quicParameters("server"))
+	return quicMeetBy(t, s, c, quicParameters("server"), quicParameters("client"))
+}
+
+func quicMeetBy(t testing.TB, s *mtls.Server, c *mtls.Client, scfg, ccfg mtls.QUICConfig) (server, client *quicEnd) {
+	t.Helper()
+	sc, err := s.QUIC(scfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cc, err := c.QUIC("orders", quicParameters("client"))
+	cc, err := c.QUIC("orders", ccfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,5 +300,54 @@ func TestQUICViolationsHaveQUICsCode(t *testing.T) {
 	}
 	if again := server.Receive(mtls.QUICApplication, nil); again == nil {
 		t.Error("the error does not stay")
+	}
+}
+
+// Early data over QUIC: both ends have its secret where the session allows it and
+// nothing that it is bound to has changed, and the client knows the parameters that
+// limit it. What is refused is told to both.
+func TestQUICEarlyData(t *testing.T) {
+	h := newHouse(t)
+	sc, cc := h.quic()
+	sc.Resumption, cc.Resumption = &mtls.ServerResumption{EarlyData: &mtls.ServerEarlyData{}}, &mtls.ClientResumption{}
+	s, c := newServer(t, sc), newClient(t, cc)
+	scfg, ccfg := quicParameters("server"), quicParameters("client")
+	scfg.EarlyContext = []byte("settings")
+	server, client := quicMeetBy(t, s, c, scfg, ccfg)
+	quicStands(t, server, client)
+	was := string(client.peer)
+
+	ccfg.Early = true
+	server, client = quicMeetBy(t, s, c, scfg, ccfg)
+	quicStands(t, server, client)
+	if one, two := client.secrets["early write"], server.secrets["early read"]; len(one) == 0 || !bytes.Equal(one, two) {
+		t.Errorf("the secrets of early data are %x and %x", one, two)
+	}
+	if string(client.remembered) != was {
+		t.Errorf("the parameters that are remembered are %q, and were %q", client.remembered, was)
+	}
+	if n := server.Negotiated(); n.EarlyData != mtls.EarlyAccepted || client.Negotiated().EarlyData != mtls.EarlyAccepted || client.refused || server.refused {
+		t.Errorf("what became of it: %v, %v", n.EarlyData, client.Negotiated().EarlyData)
+	}
+	for _, b := range [][]byte{client.early, server.early} {
+		if len(b) > 0 {
+			t.Errorf("handshake bytes were sent early: %x", b)
+		}
+	}
+
+	// Other settings than those of the session: it is resumed, without early data.
+	scfg.EarlyContext = []byte("other settings")
+	server, client = quicMeetBy(t, s, c, scfg, ccfg)
+	quicStands(t, server, client)
+	if n := client.Negotiated(); !n.Resumed || n.EarlyData != mtls.EarlyRejected || !client.refused || !server.refused || server.secrets["early read"] != nil {
+		t.Errorf("under other settings it is %+v", n)
+	}
+
+	// Whoever does not say so sends nothing early.
+	ccfg.Early = false
+	server, client = quicMeetBy(t, s, c, scfg, ccfg)
+	quicStands(t, server, client)
+	if client.secrets["early write"] != nil || client.Negotiated().EarlyData != mtls.NoEarlyData {
+		t.Error("early data was offered unasked")
 	}
 }

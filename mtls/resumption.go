@@ -154,6 +154,10 @@ type origin struct {
 	// what certificate the server asked in the full handshake.
 	peer    string
 	request *message.CertificateRequest
+	// Over QUIC: what a server binds early data to; the peer's transport parameters,
+	// and those of the session.
+	context                []byte
+	parameters, remembered []byte
 }
 
 // generation is that of v, or the endpoint's own where v does not tell.

@@ -1,6 +1,7 @@
 package mtls
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -32,12 +33,13 @@ type sealed struct {
 	ageAdd   uint32
 	maxEarly uint32
 	alpn     string
+	context  []byte // over QUIC: what else
 }
 
-const sealedVersion = 2
+const sealedVersion = 3
 
 func (s *sealed) marshal() ([]byte, error) {
-	size := 160 + len(s.secret) + len(s.alpn)
+	size := 160 + len(s.secret) + len(s.alpn) + len(s.context)
 	for _, der := range s.chain {
 		size += 3 + len(der)
 	}
@@ -53,6 +55,7 @@ func (s *sealed) marshal() ([]byte, error) {
 	b.AddUint32(s.ageAdd)
 	b.AddUint32(s.maxEarly)
 	b.AddUint8LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes([]byte(s.alpn)) })
+	b.AddUint8LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(s.context) })
 	b.AddUint8(uint8(s.kind))
 	b.AddUint24LengthPrefixed(func(b *cryptobyte.Builder) {
 		for _, der := range s.chain {
@@ -67,7 +70,7 @@ func (s *sealed) unmarshal(b []byte) bool {
 	r := cryptobyte.String(b)
 	var version, kind uint8
 	var id uint16
-	var secret, alpn, chain cryptobyte.String
+	var secret, alpn, context, chain cryptobyte.String
 	var times [3]uint64
 	if !r.ReadUint8(&version) || version != sealedVersion || !r.ReadUint16(&id) || !r.ReadUint8LengthPrefixed(&secret) {
 		return false
@@ -78,7 +81,7 @@ func (s *sealed) unmarshal(b []byte) bool {
 		}
 	}
 	if !r.CopyBytes(s.rests[:]) || !r.ReadUint64(&s.made) || !r.ReadUint32(&s.ageAdd) || !r.ReadUint32(&s.maxEarly) ||
-		!r.ReadUint8LengthPrefixed(&alpn) || !r.ReadUint8(&kind) || !r.ReadUint24LengthPrefixed(&chain) || !r.Empty() {
+		!r.ReadUint8LengthPrefixed(&alpn) || !r.ReadUint8LengthPrefixed(&context) || !r.ReadUint8(&kind) || !r.ReadUint24LengthPrefixed(&chain) || !r.Empty() {
 		return false
 	}
 	for !chain.Empty() {
@@ -88,7 +91,7 @@ func (s *sealed) unmarshal(b []byte) bool {
 		}
 		s.chain = append(s.chain, der)
 	}
-	s.suite, s.secret, s.kind, s.alpn = suite.ID(id), secret, Kind(kind), string(alpn)
+	s.suite, s.secret, s.kind, s.alpn, s.context = suite.ID(id), secret, Kind(kind), string(alpn), context
 	if (s.kind == RawPublicKey || s.kind == PreSharedKey) && len(s.chain) != 1 {
 		return false
 	}
@@ -132,6 +135,9 @@ func (c *Conn) openTicket(ctx context.Context, op *handshake.Op) handshake.Answe
 			Suite: suite.ByID(s.suite), Secret: append([]byte(nil), s.secret...), Index: i,
 			AgeAdd: s.ageAdd, MaxEarlyData: s.maxEarly, ALPN: s.alpn,
 			Age: func() uint32 { return uint32(c.clock().UnixMilli() - int64(s.made)) },
+		}
+		if !bytes.Equal(s.context, c.origin.context) {
+			session.MaxEarlyData = 0 // it was for other settings
 		}
 		if s.kind == PreSharedKey {
 			session.Proven = c.psks.of(s.chain[0])
@@ -224,6 +230,7 @@ func (c *Conn) sealTicket(ctx context.Context, op *handshake.Op) handshake.Answe
 		suite: op.Session.Suite.ID, secret: op.Session.Secret, first: o.first, end: o.end, rests: o.rests,
 		until: earliest(now.Add(r.lifetime), o.end), chain: chain, kind: kind,
 		made: uint64(now.UnixMilli()), ageAdd: op.Session.AgeAdd, maxEarly: op.Session.MaxEarlyData, alpn: op.Session.ALPN,
+		context: o.context,
 	}
 	lifetime := s.until.Sub(now) / time.Second
 	if lifetime <= 0 {

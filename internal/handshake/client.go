@@ -185,7 +185,7 @@ func (c *Client) start() error {
 	c.offerForms()
 	c.limitHello()
 	h.TicketRequest = c.cfg.TicketRequest
-	h.PostHandshakeAuth = c.cfg.PostHandshakeAuth
+	h.PostHandshakeAuth = c.cfg.PostHandshakeAuth && !c.cfg.QUIC // RFC 9001, section 4.4
 	h.HasKeyShares = true
 	for _, g := range c.firstShares() {
 		if err := c.share(g); err != nil {

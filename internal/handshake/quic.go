@@ -75,13 +75,13 @@ func (c *Client) checkQUIC(m *message.EncryptedExtensions) error {
 	return nil
 }
 
-// unlimited is the one max_early_data_size of a ticket over QUIC, whose flow
+// UnlimitedEarlyData is the one max_early_data_size of a ticket over QUIC, whose flow
 // control limits early data (RFC 9001, section 4.6.1).
-const unlimited = 0xffffffff
+const UnlimitedEarlyData = 0xffffffff
 
 func (s *Standing) checkTicket(c *core, m *message.NewSessionTicket) error {
 	for _, x := range m.Extensions {
-		if s.quic && x.Type == message.ExtEarlyData && m.MaxEarlyData != unlimited {
+		if s.quic && x.Type == message.ExtEarlyData && m.MaxEarlyData != UnlimitedEarlyData {
 			return c.violation("a ticket limits early data to %d bytes, and over QUIC it must not limit it", m.MaxEarlyData)
 		}
 	}
