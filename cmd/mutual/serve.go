@@ -186,7 +186,9 @@ func (a *app) servePEM(name string, s *serveFlags) error {
 	}
 	cfg.Ready = func() error { return live.Valid(now()) }
 	g, err := gateway.Serve(cfg, func(refused func(net.Addr, *mtls.Refusal)) (*mtls.Server, error) {
-		sc := mtls.ServerConfig{Identity: live.Identity, Clients: mtls.Anonymous(), ALPN: s.alpn, Refused: refused, Common: common}
+		sc := mtls.ServerConfig{
+			Identity: live.Identity, Clients: mtls.Anonymous(), ALPN: s.alpn, Resumption: &mtls.ServerResumption{}, Refused: refused, Common: common,
+		}
 		if live.Verifier != nil {
 			sc.Clients = s.clients(live.Verifier)
 		}
@@ -282,7 +284,9 @@ func (a *app) serveJoined(ctx context.Context, name string, s *serveFlags) error
 	}
 	cfg.Ready = id.Valid
 	g, err := gateway.Serve(cfg, func(refused func(net.Addr, *mtls.Refusal)) (*mtls.Server, error) {
-		return mtls.NewServer(mtls.ServerConfig{Identity: id.Identity(), Clients: s.clients(verifier), ALPN: s.alpn, Refused: refused, Common: common})
+		return mtls.NewServer(mtls.ServerConfig{
+			Identity: id.Identity(), Clients: s.clients(verifier), ALPN: s.alpn, Resumption: &mtls.ServerResumption{}, Refused: refused, Common: common,
+		})
 	})
 	if err != nil {
 		stopHost()

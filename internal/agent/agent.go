@@ -186,7 +186,7 @@ func open(h home, o Options) (*Agent, error) {
 	if a.trust, err = openTrust(h, a.state.Domain, o); err != nil {
 		return nil, unreadable(err)
 	}
-	a.trust.changed = a.changes.tell
+	a.trust.changed, a.trust.heard = a.changes.tell, a.Heard
 	a.jitter = drawJitter()
 	a.client, err = client.New(a.state.Domain, a.swap, a.trust.verifier, a.authority, o.Clock)
 	if err != nil {
@@ -252,7 +252,7 @@ func (a *Agent) Verifier() mtls.Verifier { return a.trust.verifier }
 // Server judges a server that is to be of our own trust domain, whatever name was
 // asked for: another domain's "orders" is not ours.
 func (a *Agent) Server() mtls.Verifier {
-	return mtls.AllOf(a.trust.verifier, mtls.VerifierFunc(a.member))
+	return mtls.AllOf(a.trust.verifier, mtls.VerifierOf(sha256.Sum256([]byte("members of "+a.state.Domain)), a.member))
 }
 
 func (a *Agent) member(_ context.Context, claim *mtls.Claim) (*mtls.Verdict, error) {

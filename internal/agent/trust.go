@@ -3,6 +3,7 @@ package agent
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -23,7 +24,8 @@ type trust struct {
 	domain   string
 	options  Options
 	verifier *mtls.SwapVerifier
-	changed  func() // told after a change; not nil once the agent is whole
+	changed  func()           // told after a change; not nil once the agent is whole
+	heard    func() time.Time // when the authority was heard of last; the same
 
 	mu        sync.Mutex
 	statement api.Statement
@@ -66,14 +68,28 @@ func openTrust(h home, domain string, o Options) (*trust, error) {
 	return t, nil
 }
 
+// blindAfter is how long nothing may be heard of the authority before sessions are
+// no longer resumed: what was revoked meanwhile is not known.
+const blindAfter = 15 * time.Minute
+
+// blind says whether it is so. Who has heard nothing yet is, too.
+func (t *trust) blind() bool {
+	return t.heard == nil || t.options.Clock().Sub(t.heard()) > blindAfter
+}
+
 // judge is the verifier of this moment.
 func (t *trust) judge() mtls.Verifier {
 	revoked := make(map[string]map[string]bool, len(t.lists))
 	for issuer, l := range t.lists {
 		revoked[issuer] = l.serials
 	}
-	return mtls.AllOf(mtls.AuthoritiesWith(pki.NewAnchors(t.anchors.Roots...), pki.Private), mtls.VerifierFunc(
+	return mtls.AllOf(mtls.AuthoritiesWith(pki.NewAnchors(t.anchors.Roots...), pki.Private), mtls.VerifierOf(
+		sha256.Sum256([]byte("the revocations of "+t.domain)), // which are looked up each time
 		func(_ context.Context, claim *mtls.Claim) (*mtls.Verdict, error) {
+			if claim.Occasion == mtls.Resumption && t.blind() {
+				return &mtls.Verdict{Code: string(code.AuthorityDown), Reason: "nothing was heard of the authority for " + blindAfter.String() +
+					", and without news of revocations no session goes on"}, nil
+			}
 			chain, err := claim.Certificates()
 			if err != nil {
 				return nil, err

@@ -140,7 +140,8 @@ func (t *Target) client() (*mtls.Client, *Recorder, error) {
 // judge is mtls.AuthoritiesWith, with the reasons of a yes as well.
 func judge(anchors *pki.Anchors, profile pki.Profile) mtls.Verifier {
 	plain := mtls.AuthoritiesWith(anchors, profile)
-	return mtls.VerifierFunc(func(ctx context.Context, claim *mtls.Claim) (*mtls.Verdict, error) {
+	sum, _ := plain.(mtls.Generation).Generation()
+	return mtls.VerifierOf(sum, func(ctx context.Context, claim *mtls.Claim) (*mtls.Verdict, error) {
 		v, err := plain.Verify(ctx, claim)
 		if err != nil || !v.OK {
 			return v, err

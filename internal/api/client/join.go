@@ -62,6 +62,9 @@ func Join(ctx context.Context, l *join.Line, csr []byte, lifetime time.Duration,
 // line can say. The authority shows the root along with its chain.
 type pinned struct{ root [32]byte }
 
+// Generation is the pin.
+func (p *pinned) Generation() ([32]byte, bool) { return p.root, true }
+
 func (p *pinned) Verify(ctx context.Context, claim *mtls.Claim) (*mtls.Verdict, error) {
 	chain, err := claim.Certificates()
 	if err != nil {

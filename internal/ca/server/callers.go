@@ -27,9 +27,18 @@ const lateStay = time.Minute
 // and may do nothing but renew: see whoever.
 type callers struct{ s *Server }
 
+func (c *callers) issued() mtls.Verifier {
+	return mtls.AuthoritiesWith(pki.NewAnchors(c.s.authority.Roots()...), pki.Private)
+}
+
+// Generation is that of the roots: what is on record is looked up each time.
+func (c *callers) Generation() ([32]byte, bool) {
+	return c.issued().(mtls.Generation).Generation()
+}
+
 // Verify is the mtls.Verifier.
 func (c *callers) Verify(ctx context.Context, claim *mtls.Claim) (*mtls.Verdict, error) {
-	ours := mtls.AuthoritiesWith(pki.NewAnchors(c.s.authority.Roots()...), pki.Private)
+	ours := c.issued()
 	v, err := ours.Verify(ctx, claim)
 	if err != nil {
 		return nil, err
