@@ -174,10 +174,7 @@ func (c *Conn) Negotiated() Negotiated {
 func (c *Conn) Export(label string, exportContext []byte, n int) ([]byte, error) {
 	c.out.Lock()
 	defer c.leaveWriting()
-	if c.stream.Standing() == nil {
-		return nil, errors.New("the handshake is not over: there is nothing to export")
-	}
-	return c.stream.Standing().Export(label, exportContext, n)
+	return c.stream.Export(label, exportContext, n)
 }
 
 // ChannelBinding is the connection's tls-exporter (RFC 9266): 32 bytes that only

@@ -28,7 +28,7 @@ import (
 
 // ServerEarlyData has a server take early data of its clients.
 type ServerEarlyData struct {
-	// Most is how many bytes a client may send early; 0 is 16 KiB, and more than
+	// Most is how many bytes a client may send early; 0 is 14 KiB, and more than
 	// 1 MiB is not taken.
 	Most uint32
 	// Register is who refuses replays. A server with ticket keys of its own, or
@@ -52,7 +52,7 @@ const (
 const (
 	// earlyMost and maxEarlyMost bound early data. It is kept in memory where
 	// nobody reads it before the handshake is over.
-	earlyMost    = 16 << 10
+	earlyMost    = 14 << 10
 	maxEarlyMost = 1 << 20
 )
 

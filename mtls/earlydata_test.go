@@ -142,6 +142,11 @@ func TestEarlyDataIsAnsweredBeforeTheHandshakeIsOver(t *testing.T) {
 				if err1 != nil || err2 != nil || !bytes.Equal(one, two) {
 					t.Errorf("exported %x (%v) and %x (%v)", one, err1, two, err2)
 				}
+				three, err1 := e.client.Export("EXPORTER-test", nil, 32)
+				four, err2 := e.server.Export("EXPORTER-test", nil, 32)
+				if err1 != nil || err2 != nil || !bytes.Equal(three, four) || bytes.Equal(one, three) {
+					t.Errorf("exported %x (%v) and %x (%v)", three, err1, four, err2)
+				}
 				if n := e.client.Negotiated(); !n.Resumed || n.ALPN != e.client.EarlyProtocol() {
 					t.Errorf("agreed on %+v, early for %q", n, e.client.EarlyProtocol())
 				}
@@ -324,7 +329,7 @@ func TestReadGivesNoEarlyData(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if client.HandshakeOver() || client.EarlyRoom() != 16<<10 {
+	if client.HandshakeOver() || client.EarlyRoom() != 14<<10 {
 		t.Fatalf("there is room for %d bytes", client.EarlyRoom())
 	}
 	if _, ok := client.Peer(); ok || client.Verdict() != nil || client.PeerChain() != nil || client.Local() != nil || client.Negotiated() != (mtls.Negotiated{}) {
@@ -385,7 +390,7 @@ func TestWithoutASessionNothingIsSentEarly(t *testing.T) {
 	if !resumed {
 		t.Error("not resumed")
 	}
-	e = p.early(s, c, string(make([]byte, 16<<10+1)))
+	e = p.early(s, c, string(make([]byte, 14<<10+1)))
 	if e.sent != mtls.ErrEarlyDataOver {
 		t.Errorf("more than is allowed was sent: %v", e.sent)
 	}

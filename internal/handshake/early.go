@@ -35,24 +35,25 @@ const (
 	// that do not run alike (RFC 8446, section 8.3).
 	earlyWindow = 10_000
 	// minSkip is how many bytes of records a server drops at least that are early
-	// data which it does not take: somebody else's tickets may have allowed them.
-	minSkip = 64 << 10
+	// data which it does not take: its own tickets may have allowed it before a
+	// change, or somebody else's.
+	minSkip = 16 << 10
 )
 
 // EarlyWindow is the same in seconds, for who keeps a register of hellos: one is
 // fresh for as long before and behind the time that it tells.
 const EarlyWindow = earlyWindow / 1000
 
-// EarlyExporter exports what only the two ends of a session know, before the
-// handshake is over (RFC 8446, section 7.5). What it gives is as old as the hello,
+// Exporter exports what only the two ends know, before the handshake is over (RFC
+// 8446, section 7.5). What one with the early secret gives is as old as the hello,
 // and a replayed hello gives it once more.
-type EarlyExporter struct {
+type Exporter struct {
 	suite  *suite.Suite
 	secret []byte
 }
 
-// Export is the exporter of RFC 8446, section 7.5, with the early secret.
-func (e *EarlyExporter) Export(label string, context []byte, n int) ([]byte, error) {
+// Export is the exporter of RFC 8446, section 7.5.
+func (e *Exporter) Export(label string, context []byte, n int) ([]byte, error) {
 	if e == nil || e.secret == nil {
 		return nil, fmt.Errorf("there is no early data, or the connection has ended: there is nothing to export")
 	}
@@ -60,7 +61,7 @@ func (e *EarlyExporter) Export(label string, context []byte, n int) ([]byte, err
 }
 
 // Discard zeroes the secret.
-func (e *EarlyExporter) Discard() {
+func (e *Exporter) Discard() {
 	if e != nil {
 		clear(e.secret)
 		e.secret = nil
@@ -69,8 +70,9 @@ func (e *EarlyExporter) Discard() {
 
 // early is what a machine knows of early data.
 type early struct {
-	offered bool // by this client, in a hello that the server has yet to answer
-	taken   bool // by this server
+	offered bool   // by this client, in a hello that the server has yet to answer
+	taken   bool   // by this server
+	why     string // it does not take it
 	suite   *suite.Suite
 	alpn    string
 	max     uint32
@@ -89,7 +91,7 @@ func (c *core) earlyKeys(hello []byte) {
 	e.suite, e.alpn, e.max = s.Suite, s.ALPN, s.MaxEarlyData
 	secret := schedule.NewEarly(s.Suite, labels, s.Secret)
 	e.secret = secret.ClientTraffic(hello)
-	c.result.EarlyExporter = &EarlyExporter{s.Suite, secret.Exporter(hello)}
+	c.result.EarlyExporter = &Exporter{s.Suite, secret.Exporter(hello)}
 	secret.Destroy()
 	c.derived(Early, observe.Client, "client_early_traffic_secret", "the session's secret and the client's hello", "CLIENT_EARLY_TRAFFIC_SECRET", e.secret)
 	if c.cfg.KeyLog != nil {
@@ -182,23 +184,36 @@ func (c *Client) endEarly() error {
 
 // Server.
 
-// mayTakeEarly says whether the client's early data can be taken, as far as the
-// hello and the session tell (RFC 8446, section 4.2.10). What does not fit is
-// skipped, and the session is resumed all the same.
-func (s *Server) mayTakeEarly() bool {
+// mayNotTakeEarly says why the client's early data can't be taken, as far as the
+// hello and the session tell (RFC 8446, section 4.2.10); "" where it can. What
+// does not fit is skipped, and the session is resumed all the same.
+func (s *Server) mayNotTakeEarly() string {
 	h, o := &s.hello, s.session
-	if !h.EarlyData || s.result.Retried || s.cfg.MaxEarlyData == 0 || !s.result.Resumed || o.Index != 0 ||
-		o.MaxEarlyData == 0 || o.MaxEarlyData > s.cfg.MaxEarlyData || o.Suite.ID != s.suite.ID {
-		return false
+	switch {
+	case s.cfg.MaxEarlyData == 0:
+		return "none is taken here"
+	case s.result.Retried:
+		return "it took a HelloRetryRequest"
+	case !s.result.Resumed:
+		return "no session is resumed"
+	case o.Index != 0:
+		return "the session is not the first one that is offered"
+	case o.MaxEarlyData == 0 || o.MaxEarlyData > s.cfg.MaxEarlyData:
+		return "the ticket allows none, or more than is taken now"
+	case o.Suite.ID != s.suite.ID:
+		return "the cipher suite is another"
 	}
 	var alpn string
 	if len(s.cfg.ALPN) > 0 && len(h.ALPN) > 0 {
-		var ok bool
-		if alpn, ok = pick(s.cfg.ALPN, h.ALPN); !ok {
-			return false
-		}
+		alpn, _ = pick(s.cfg.ALPN, h.ALPN)
 	}
-	return alpn == o.ALPN && s.isFresh()
+	switch {
+	case alpn != o.ALPN:
+		return "the protocol is another"
+	case !s.isFresh():
+		return "the hello is not as old as it says"
+	}
+	return ""
 }
 
 // isFresh holds the age of the ticket as the client tells it against what we
@@ -215,7 +230,10 @@ func (s *Server) isFresh() bool {
 // registerEarly asks whether this hello was there before, where its early data
 // could be taken, and goes on at once where it could not.
 func (s *Server) registerEarly() error {
-	if !s.mayTakeEarly() {
+	if !s.hello.EarlyData {
+		return s.proceed()
+	}
+	if s.early.why = s.mayNotTakeEarly(); s.early.why != "" {
 		return s.proceed()
 	}
 	// The binder is over the whole hello, the client's Random included, and was
@@ -228,6 +246,7 @@ func (s *Server) registerEarly() error {
 // registered takes the answer. Whatever is not a yes makes it a handshake without
 // early data.
 func (s *Server) registered(a Answer) error {
+	s.early.why = "the hello was there before, or nobody can tell"
 	if a.Err == nil && a.Fresh {
 		s.early.taken = true
 		s.result.EarlyData = EarlyAccepted
@@ -258,7 +277,10 @@ func (s *Server) readFlight() error {
 // skipEarly has early data dropped that is not taken.
 func (s *Server) skipEarly() {
 	s.result.EarlyData = EarlyRejected
-	s.agreed("early data", "rejected")
+	if s.early.why == "" { // nobody looked at it, since nothing is resumed
+		s.early.why = s.mayNotTakeEarly()
+	}
+	s.agreed("early data", "rejected: "+s.early.why)
 	s.emit(Event{Kind: SkipEarlyData, Limit: max(minSkip, 2*int64(s.cfg.MaxEarlyData))})
 }
 
@@ -267,7 +289,7 @@ func (s *Server) skipEarly() {
 func (s *Server) waitEarly() (serverState, error) {
 	s.result.PeerChain = s.chain
 	s.settled = true
-	s.emit(Event{Kind: EarlyBegun})
+	s.emit(Event{Kind: EarlyBegun, Exporter: &Exporter{s.suite, s.exporter}})
 	return s.expect("EndOfEarlyData", (*Server).waitEndOfEarlyData)
 }
 

@@ -108,8 +108,9 @@ type Event struct {
 	Secret    []byte
 	Limit     int64
 	// Exporter and Protocol come with a client's keys for early data: what exports
-	// from the early secret, and the ALPN protocol that the data is for.
-	Exporter *EarlyExporter
+	// from the early secret, and the ALPN protocol that the data is for. With
+	// EarlyBegun comes the handshake's own Exporter.
+	Exporter *Exporter
 	Protocol string
 	Op       *Op
 
@@ -419,7 +420,7 @@ type Result struct {
 	// EarlyData is what became of the client's early data; EarlyExporter is there
 	// where it was accepted.
 	EarlyData     EarlyData
-	EarlyExporter *EarlyExporter
+	EarlyExporter *Exporter
 	// CertificateRequest is what the server asked a client for, nil for nothing,
 	// and where sessions are not kept.
 	CertificateRequest *message.CertificateRequest

@@ -94,11 +94,23 @@ func (s *Stream) skip(n int) error {
 
 // EarlyExporter exports from the early secret; nil where early data does not
 // travel. It belongs to the writing half.
-func (s *Stream) EarlyExporter() *handshake.EarlyExporter {
+func (s *Stream) EarlyExporter() *handshake.Exporter {
 	if s.result != nil {
 		return s.result.EarlyExporter
 	}
 	return s.exporter
+}
+
+// Export is Standing's, where that may not be there yet. It belongs to the writing
+// half.
+func (s *Stream) Export(label string, context []byte, n int) ([]byte, error) {
+	switch {
+	case s.standing != nil:
+		return s.standing.Export(label, context, n)
+	case s.result != nil: // a server that takes early data
+		return s.exporter.Export(label, context, n)
+	}
+	return nil, errors.New("the handshake is not over: there is nothing to export")
 }
 
 // EarlyProtocol is the protocol that a client's early data is for.

@@ -41,8 +41,8 @@ type Stream struct {
 	result   *handshake.Result
 	ops      []*handshake.Op
 	early    earlyState
-	exporter *handshake.EarlyExporter // a client's, where it sends early data
-	protocol string                   // the same
+	exporter *handshake.Exporter // a client's early one; a server's for the time of early data
+	protocol string              // the same
 
 	in  in
 	out out
@@ -207,7 +207,7 @@ func (s *Stream) pump() error {
 		case handshake.SkipEarlyData:
 			s.in.skipping, s.in.skipped = true, e.Limit
 		case handshake.EarlyBegun:
-			s.early, s.result = earlyOpen, s.machine.Result()
+			s.early, s.result, s.exporter = earlyOpen, s.machine.Result(), e.Exporter
 		case handshake.EarlyEnded:
 			s.endEarly(true)
 		case handshake.Keys:

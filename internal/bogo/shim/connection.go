@@ -23,11 +23,14 @@ import (
 type connection struct {
 	*process
 	*settings
-	resumes   bool
-	transport net.Conn
-	conn      wire
-	tickets   int
-	secrets   map[string][]byte
+	resumes    bool
+	transport  net.Conn
+	conn       wire
+	tickets    int
+	secrets    map[string][]byte
+	retry      *settings // where early data was rejected
+	notTaken   string    // why, of early data
+	allowEarly bool      // says the last ticket
 }
 
 // run carries out the handshake, what is to be done behind it, and the end.
@@ -46,6 +49,9 @@ func (c *connection) run() error {
 		return err
 	}
 	defer c.conn.Close()
+	if err := c.sendEarly(); err != nil {
+		return err
+	}
 	if c.after.neverDone {
 		return errors.New("the handshake is over, and was never to be")
 	}
@@ -53,6 +59,9 @@ func (c *connection) run() error {
 		return err
 	}
 	if err := c.begin(); err != nil {
+		return err
+	}
+	if err := c.echoEarly(); err != nil {
 		return err
 	}
 	if !c.after.shutsDown {
@@ -94,7 +103,7 @@ func (c *connection) begin() error {
 			}
 		}
 	}
-	if a.writesFirst {
+	if a.writesFirst && !c.early.written {
 		for range a.initialWrites {
 			if _, err := c.conn.Write([]byte(a.initialWrite)); err != nil {
 				return err
@@ -220,14 +229,18 @@ func (c *connection) late() {
 // runner's to say.
 func (c *connection) Verify(_ context.Context, claim *mtls.Claim) (*mtls.Verdict, error) {
 	c.late()
+	s := c.settings
+	if s.early.offered && s.early.rejected { // it is what follows that is judged
+		s = c.retry
+	}
 	// An application that does not verify admits whoever it is; one that trusts its
 	// sessions says so when it is asked about one.
-	unasked := !c.verifyPeer && !c.requirePeer && claim.RawKey == nil || claim.Occasion == mtls.Resumption && !c.reverify
-	if !c.verifyFail || unasked {
+	unasked := !s.verifyPeer && !s.requirePeer && claim.RawKey == nil || claim.Occasion == mtls.Resumption && !s.reverify
+	if !s.verifyFail || unasked {
 		return &mtls.Verdict{OK: true}, nil
 	}
 	v := &mtls.Verdict{Code: string(code.NotPinned), Alert: alert.HandshakeFailure, Reason: "the runner wants it refused"}
-	if c.verifyCustom {
+	if s.verifyCustom {
 		v.Alert = alert.CertificateUnknown
 	}
 	return v, nil
@@ -235,12 +248,14 @@ func (c *connection) Verify(_ context.Context, claim *mtls.Claim) (*mtls.Verdict
 
 // Observe counts the tickets that can be used.
 func (c *connection) Observe(e mtls.Event) {
+	c.observeEarly(e)
 	if e.Kind != observe.Message || e.Type != message.TypeNewSessionTicket {
 		return
 	}
 	var m message.NewSessionTicket
 	if m.Parse(e.Bytes) == nil && m.Lifetime > 0 {
 		c.tickets++
+		c.allowEarly = m.MaxEarlyData > 0
 	}
 }
 
@@ -297,6 +312,9 @@ func (c *connection) endpoint() (func(context.Context) (wire, error), error) {
 		for _, change := range c.configure {
 			change(&config{Common: &cfg.Common, server: &cfg})
 		}
+		if c.early.enabled && cfg.Resumption != nil {
+			cfg.Resumption.EarlyData = &mtls.ServerEarlyData{Most: maxEarlyData}
+		}
 		if c.settings.quic.on && cfg.ALPN == nil {
 			cfg.ALPN = []string{"what nobody speaks"} // there is no QUIC without
 		}
@@ -330,7 +348,11 @@ func (c *connection) endpoint() (func(context.Context) (wire, error), error) {
 			return c.overQUIC(ctx, func(cfg mtls.QUICConfig) (*mtls.QUICConn, error) { return p.client.QUIC(c.meant(), cfg) })
 		}, nil
 	}
-	return func(ctx context.Context) (wire, error) { return stands(p.client.Connect(ctx, c.transport, c.meant())) }, nil
+	connect := p.client.Connect
+	if c.early.enabled {
+		connect = p.client.ConnectEarly
+	}
+	return func(ctx context.Context) (wire, error) { return stands(connect(ctx, c.transport, c.meant())) }, nil
 }
 
 // misconfigured tells what we do not have from what is wrong.

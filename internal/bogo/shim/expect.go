@@ -100,6 +100,9 @@ func (c *connection) verifyHandshake() error {
 			return fmt.Errorf("the credential %d was shown, and %d was expected", got, e.selected)
 		}
 	}
+	if err := c.verifyEarly(); err != nil {
+		return err
+	}
 	for _, check := range c.checks {
 		if err := check(c); err != nil {
 			return err
@@ -144,6 +147,9 @@ func (c *connection) verifyTickets() error {
 	}
 	if c.tickets > 0 == c.expect.noSession {
 		return fmt.Errorf("whether a ticket came: %t, and the opposite was expected", c.tickets > 0)
+	}
+	if c.tickets > 0 && c.early.enabled && c.allowEarly != c.early.ticketAllows {
+		return fmt.Errorf("whether the ticket allows early data: %t, and the opposite was expected", c.allowEarly)
 	}
 	return nil
 }

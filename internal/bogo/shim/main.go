@@ -38,7 +38,7 @@ func run(args []string) int {
 		if i > 0 {
 			s = w.resumed
 		}
-		p.current = &connection{process: p, settings: s, resumes: i > 0, secrets: map[string][]byte{}}
+		p.current = &connection{process: p, settings: s, retry: w.retried, resumes: i > 0, secrets: map[string][]byte{}}
 		if err := p.current.run(); err != nil {
 			return tell(fmt.Sprintf("connection %d", i+1), err)
 		}

@@ -35,6 +35,7 @@ type settings struct {
 	kinds  kinds
 	after  after
 	expect expect
+	early  early
 
 	// configure changes what an ordinary server or client is made of; checks
 	// look at a connection whose handshake is over.
@@ -142,7 +143,7 @@ func init() {
 		doesWith("select-alpn", func(s *settings, v string) error {
 			s.expect.selectedALPN = v
 			s.change(func(c *config) {
-				if c.server != nil {
+				if c.server != nil && v != "" {
 					c.server.ALPN = []string{v}
 				}
 			})
