@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"time"
 
 	"github.com/mutual-tls/mutual/mtls"
 	"github.com/mutual-tls/mutual/pki"
@@ -71,6 +72,7 @@ type keys struct {
 type overQUIC struct {
 	*mtls.QUICConn
 	net         net.Conn
+	drain       func()
 	read, write [4]keys
 	peer        []byte // its transport parameters
 	early       bool   // early data is dropped
@@ -79,7 +81,7 @@ type overQUIC struct {
 
 // overQUIC carries out the handshake.
 func (c *connection) overQUIC(ctx context.Context, begin func(mtls.QUICConfig) (*mtls.QUICConn, error)) (wire, error) {
-	q := &overQUIC{net: c.transport}
+	q := &overQUIC{net: c.transport, drain: c.drain}
 	cfg := mtls.QUICConfig{
 		Local: c.transport.LocalAddr(), Remote: c.transport.RemoteAddr(),
 		Parameters: func([]byte) ([]byte, error) { return c.settings.quic.params, nil },
@@ -128,6 +130,8 @@ func (q *overQUIC) settle(ctx context.Context, err error) error {
 		// The runner has no CONNECTION_CLOSE; it takes an alert.
 		const alertRecord, fatal = 21, 2
 		_ = q.put(alertRecord, q.level(), []byte{fatal, byte(failed.Code)})
+		_ = q.net.SetReadDeadline(time.Now().Add(time.Second))
+		q.drain() // or a reset would overtake it
 	}
 	return err
 }
