@@ -112,6 +112,23 @@ func (c *ClientECH) sealer(ctx context.Context, name string) (*ech.Sealer, error
 	return sealer, nil
 }
 
+// conceal has m encrypt its hello to the server that name is, where it should;
+// again, if not nil, is what to encrypt it to.
+func (c *Client) conceal(ctx context.Context, m *handshake.Client, name string, again ECHConfigList) error {
+	how := c.concealing
+	switch {
+	case how == nil:
+		return nil
+	case again != nil:
+		how = &ClientECH{Source: again}
+	}
+	sealer, err := how.sealer(ctx, name)
+	if sealer != nil {
+		m.Conceal(sealer)
+	}
+	return err
+}
+
 func refuseECHConfigs(reason string, cause error) *Refusal {
 	return newRefusal(code.ECHConfigs, Misuse, "before the handshake", reason, cause)
 }

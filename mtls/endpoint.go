@@ -383,18 +383,9 @@ func (c *Client) connect(ctx context.Context, transport net.Conn, serverName str
 		return nil, err
 	}
 	m := handshake.NewClient(&c.hs, sni)
-	if how := c.concealing; how != nil {
-		if again != nil {
-			how = &ClientECH{Source: again}
-		}
-		sealer, err := how.sealer(ctx, name)
-		if err != nil {
-			_ = transport.Close()
-			return nil, err
-		}
-		if sealer != nil {
-			m.Conceal(sealer)
-		}
+	if err := c.conceal(ctx, m, name, again); err != nil {
+		_ = transport.Close()
+		return nil, err
 	}
 	conn, refusal := c.handshake(ctx, transport, m, m, name, early)
 	if refusal != nil {

@@ -144,6 +144,9 @@ func (c *Client) QUIC(serverName string, cfg QUICConfig) (*QUICConn, error) {
 		return nil, err
 	}
 	m := handshake.NewClient(hs, sni)
+	if err := c.conceal(context.Background(), m, name, nil); err != nil {
+		return nil, err
+	}
 	q := newQUIC(c.endpoint, cfg, name, m)
 	if err := q.crypto.Start(m); err != nil {
 		return nil, q.fail(err)

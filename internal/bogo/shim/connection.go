@@ -46,16 +46,16 @@ func (c *connection) run() error {
 		return err
 	}
 	if c.conn, err = connect(context.Background()); err != nil {
-		return err
+		return c.verifyRejection(err)
 	}
 	defer c.conn.Close()
 	if err := c.sendEarly(); err != nil {
-		return err
+		return c.retry.verifyRejection(err)
 	}
 	if c.after.neverDone {
 		return errors.New("the handshake is over, and was never to be")
 	}
-	if err := c.verifyHandshake(); err != nil {
+	if err := errors.Join(c.verifyHandshake(), c.verifyECH()); err != nil {
 		return err
 	}
 	if err := c.begin(); err != nil {
@@ -233,6 +233,9 @@ func (c *connection) Verify(_ context.Context, claim *mtls.Claim) (*mtls.Verdict
 	if s.early.offered && s.early.rejected { // it is what follows that is judged
 		s = c.retry
 	}
+	if err := s.verifyName(claim.ServerName); err != nil {
+		return nil, err
+	}
 	// An application that does not verify admits whoever it is; one that trusts its
 	// sessions says so when it is asked about one.
 	unasked := !s.verifyPeer && !s.requirePeer && claim.RawKey == nil || claim.Occasion == mtls.Resumption && !s.reverify
@@ -319,6 +322,9 @@ func (c *connection) endpoint() (func(context.Context) (wire, error), error) {
 			cfg.ALPN = []string{"what nobody speaks"} // there is no QUIC without
 		}
 		c.keyServer(&cfg)
+		if err := c.settings.ech.serve(&cfg); err != nil {
+			return nil, misconfigured(err)
+		}
 		server, err := mtls.NewServer(cfg)
 		if err != nil {
 			return nil, misconfigured(err)
@@ -337,6 +343,7 @@ func (c *connection) endpoint() (func(context.Context) (wire, error), error) {
 			change(&config{Common: &cfg.Common, client: &cfg})
 		}
 		c.keyClient(&cfg)
+		c.settings.ech.connect(&cfg)
 		client, err := mtls.NewClient(cfg)
 		if err != nil {
 			return nil, misconfigured(err)

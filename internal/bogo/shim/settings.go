@@ -36,6 +36,7 @@ type settings struct {
 	after  after
 	expect expect
 	early  early
+	ech    concealment
 
 	// configure changes what an ordinary server or client is made of; checks
 	// look at a connection whose handshake is over.
