@@ -214,8 +214,9 @@ func (c *Crypto) pump() error {
 	return nil
 }
 
-// stop makes an error stay. What was made to be sent before it still is; no more
-// keys are given out.
+// stop makes an error stay. What was made to be sent before it still is, with the
+// keys that the end of the connection is told under; no more keys to read with are
+// given out.
 func (c *Crypto) stop(err error) error {
 	if c.err != nil {
 		return c.err
@@ -227,7 +228,11 @@ func (c *Crypto) stop(err error) error {
 		if !ok {
 			break
 		}
-		if e.Kind == handshake.Send {
+		switch {
+		case e.Kind == handshake.Keys && e.Direction == handshake.Write:
+			e.Secret = bytes.Clone(e.Secret)
+			c.events = append(c.events, e)
+		case e.Kind == handshake.Send:
 			c.events = append(c.events, e)
 		}
 	}
