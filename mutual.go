@@ -168,8 +168,8 @@ func start(ctx context.Context, a *agent.Agent, o *options) (*Identity, error) {
 
 func (id *Identity) client(alpn []string) (*mtls.Client, error) {
 	return mtls.NewClient(mtls.ClientConfig{
-		Identity: id.agent.Identity(), Servers: id.agent.Server(), ALPN: alpn, Resumption: &mtls.ClientResumption{},
-		Common: mtls.Common{Clock: id.clock},
+		Identity: id.agent.Identity(), Servers: id.agent.Server(), ALPN: alpn, Resumption: &mtls.ClientResumption{}, PostHandshakeAuth: true,
+		Common: mtls.Common{Clock: id.clock, Renewal: &mtls.Renewal{}},
 	})
 }
 

@@ -68,7 +68,7 @@ func (id *Identity) listen(ctx context.Context, address string, alpn, allow []st
 	d := &door{id: id}
 	d.server, err = mtls.NewServer(mtls.ServerConfig{
 		Identity: id.agent.Identity(), Clients: mtls.Required(mtls.Allow(id.agent.Verifier(), rules)), ALPN: alpn,
-		Resumption: &mtls.ServerResumption{}, Refused: id.refused, Common: mtls.Common{Clock: id.clock},
+		Resumption: &mtls.ServerResumption{}, Refused: id.refused, Common: mtls.Common{Clock: id.clock, Renewal: &mtls.Renewal{}},
 	})
 	if err != nil {
 		return nil, err

@@ -115,6 +115,10 @@ type Common struct {
 	// padding counted, 64 to 16,385; 0 says nothing to the peer (RFC 8449). For
 	// machines with little memory: short records are slow.
 	RecordSizeLimit int
+
+	// Renewal, if not nil, has connections outlive their certificates, where the
+	// other end has it too: see Renewal.
+	Renewal *Renewal
 	// Limits bounds what a peer may cost us; nil is DefaultLimits.
 	Limits *Limits
 	// Observer sees every handshake; nil sees none.

@@ -38,7 +38,8 @@ type Conn struct {
 		sync.Mutex
 		of map[string]*asked // by context
 	}
-	proofs authenticators
+	proofs  authenticators
+	renewal atomic.Pointer[renewable] // nil where nothing is renewed
 
 	in  reading
 	out writing
@@ -113,6 +114,7 @@ func (c *Conn) stand() {
 	}
 	if c.stream.Done() {
 		c.postHandshake()
+		c.keepRenewed()
 	}
 }
 

@@ -324,6 +324,7 @@ func (c *Conn) overEarly() {
 	} else {
 		c.stream.Finish()
 		c.postHandshake()
+		go c.keepRenewed() // it exports, and the reader waits for no writer
 	}
 	c.early.pending.Store(false)
 	c.endEarly(nil)

@@ -64,7 +64,7 @@ func (c *Conn) close(orderly bool) error {
 	if c.closed.Swap(true) {
 		return nil
 	}
-	c.standing.Remove(&c.place)
+	c.leave()
 	// Where a writer is blocked there is no place for a close_notify: the
 	// stream ends in the middle, and that is what the peer is to see.
 	if c.out.TryLock() {
@@ -185,7 +185,7 @@ const (
 // linger reads and drops what the peer still sends, and closes. It must not
 // half-close first: that hides the alert from some clients.
 func (c *Conn) linger() {
-	c.standing.Remove(&c.place)
+	c.leave()
 	c.takeDeadlines()
 	_ = c.transport.SetReadDeadline(time.Now().Add(lingerTime))
 	b := getBig()
@@ -261,7 +261,7 @@ func (c *Conn) cutOff(r *Refusal) {
 	}
 	_ = c.transport.SetReadDeadline(past) // wakes a reader, who answers r
 	c.deadlines.Unlock()
-	c.standing.Remove(&c.place)
+	c.leave()
 	_ = c.transport.SetWriteDeadline(time.Now().Add(lingerTime))
 	c.out.Lock()
 	if c.out.err == nil {

@@ -29,6 +29,7 @@ type endpoint struct {
 	clock    func() time.Time
 	standing *live.Set
 	rechecks atomic.Uint64 // how many have begun
+	renewals *renewals     // nil: none are
 	// resumption is what sessions are kept by; nil: none are.
 	resumption *resumption
 	ech        *ECHKeys // a server's, nil for none
@@ -41,6 +42,7 @@ func newEndpoint(role Role, identity Identity, verifier Verifier, alpn []string,
 	}
 	e := &endpoint{role: role, identity: identity, verifier: verifier, limits: c.limits(), clock: c.clock()}
 	e.standing = live.NewSet(e.clock)
+	e.renewals = newRenewals(e, c.Renewal)
 	e.hs = handshake.Config{
 		Suites: suite.Suites(), Groups: suite.Groups(), Schemes: suite.Schemes(),
 		CertificateSchemes: suite.CertificateSchemes(), ALPN: slices.Clone(alpn),
@@ -187,6 +189,9 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		return nil, err
 	}
 	e.hs.ClientAuth = auth
+	if e.renewals != nil {
+		e.hs.SideALPN = RenewalProtocol
+	}
 	if err := e.take(cfg.PSKs, onlyPSKs); err != nil {
 		return nil, err
 	}
@@ -238,6 +243,10 @@ func (s *Server) Accept(ctx context.Context, transport net.Conn) (*Conn, error) 
 	if refusal != nil {
 		c.linger()
 		return nil, refusal
+	}
+	if c.sideways() {
+		s.serveSide(ctx, c)
+		return nil, ErrSideConnection
 	}
 	return c, nil
 }
@@ -312,6 +321,11 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 			return nil, err
 		}
 		e.hs.GreaseECH = cfg.ECH.Grease
+	}
+	if e.renewals != nil {
+		e.renewals.side, e.renewals.concealing = e.hs, cfg.ECH
+		h := &e.renewals.side
+		h.ALPN, h.Resume, h.PSKs, h.PSKOnly, h.PostHandshakeAuth = []string{RenewalProtocol}, false, false, false, false
 	}
 	return &Client{e, cfg.ECH}, nil
 }

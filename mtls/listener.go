@@ -117,6 +117,10 @@ func (l *Listener) serve(transport net.Conn) {
 		c.linger()
 		return
 	}
+	if c.sideways() {
+		l.server.serveSide(l.ctx, c)
+		return
+	}
 	select {
 	case l.ready <- c:
 	case <-l.ctx.Done():

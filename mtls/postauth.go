@@ -203,7 +203,7 @@ func (c *Conn) show(w *handshake.Showing) {
 	defer cancel()
 	choice := c.selectCertificate(ctx, w.Choose())
 	if choice.Err != nil {
-		c.declined("no certificate is shown: " + choice.Err.Error())
+		c.note("no certificate", choice.Err.Error())
 		choice.Credential = nil
 	}
 	op := w.Show(choice.Credential)
@@ -213,7 +213,7 @@ func (c *Conn) show(w *handshake.Showing) {
 			signed.Err = w.Signed(signed.Signature)
 		}
 		if signed.Err != nil {
-			c.declined("no certificate is shown: " + signed.Err.Error())
+			c.note("no certificate", signed.Err.Error())
 			if w.Decline() != nil {
 				return
 			}
@@ -279,7 +279,7 @@ func (c *Conn) prove(ctx context.Context, chain [][]byte, scheme suite.Scheme, s
 		return verdict, nil
 	}
 	if same && !c.samePeer(&claim) {
-		return nil, errors.New("the new certificate is not of the one who was proven before: its names are others")
+		return nil, errOtherPeer
 	}
 	return verdict, c.admit(claim, verdict, scheme, judgedAt)
 }

@@ -242,9 +242,12 @@ func (c *Conn) begin() {
 }
 
 // declined notes why a session is not resumed.
-func (c *Conn) declined(why string) {
+func (c *Conn) declined(why string) { c.note("full handshake", why) }
+
+// note tells the observer what was done, or not, and why.
+func (c *Conn) note(what, why string) {
 	if c.hs.Observer != nil {
-		c.hs.Observer.Observe(observe.Event{Kind: observe.Agreed, Label: "full handshake", Value: why})
+		c.hs.Observer.Observe(observe.Event{Kind: observe.Agreed, Label: what, Value: why})
 	}
 }
 

@@ -137,7 +137,9 @@ func (a *app) connectPEM(s *connectFlags) error {
 	if keylog != nil {
 		defer keylog.Close()
 	}
-	cc := mtls.ClientConfig{Servers: mtls.SystemTrust(), ALPN: s.alpn, Resumption: &mtls.ClientResumption{}, Common: common}
+	cc := mtls.ClientConfig{
+		Servers: mtls.SystemTrust(), ALPN: s.alpn, Resumption: &mtls.ClientResumption{}, PostHandshakeAuth: true, Common: common,
+	}
 	if live.Verifier != nil {
 		cc.Servers = live.Verifier
 	}
@@ -209,7 +211,7 @@ func (a *app) connectJoined(ctx context.Context, line string, s *connectFlags) e
 		return err
 	}
 	client, err := mtls.NewClient(mtls.ClientConfig{
-		Identity: id.Identity(), Servers: id.Server(), ALPN: s.alpn, Resumption: &mtls.ClientResumption{}, Common: common,
+		Identity: id.Identity(), Servers: id.Server(), ALPN: s.alpn, Resumption: &mtls.ClientResumption{}, PostHandshakeAuth: true, Common: common,
 	})
 	if err != nil {
 		return fail(exitFailed, err)

@@ -105,7 +105,7 @@ func (g *gatewayFlags) common(log *slog.Logger) (mtls.Common, io.Closer, error) 
 	if g.grace == 0 {
 		limits.Grace = -1 // none
 	}
-	c := mtls.Common{Limits: &limits, Clock: now}
+	c := mtls.Common{Limits: &limits, Clock: now, Renewal: &mtls.Renewal{Renewed: renewed(log)}}
 	if g.keylog == "" {
 		return c, nil, nil
 	}
@@ -120,6 +120,20 @@ func (g *gatewayFlags) common(log *slog.Logger) (mtls.Common, io.Closer, error) 
 	log.Warn("EVERY SECRET OF EVERY CONNECTION IS WRITTEN TO "+g.keylog+": whoever reads it reads all traffic", "file", g.keylog)
 	c.KeyLog = f
 	return c, f, nil
+}
+
+// renewed logs how renewals of connections go. One that fails leaves the connection
+// as it is, and whoever is not ours renews nothing.
+func renewed(log *slog.Logger) func(*mtls.Conn, error) {
+	return func(c *mtls.Conn, err error) {
+		p, _ := c.Peer()
+		attrs := []any{"peer", identity.Plain(p.Name()), "remote", c.RemoteAddr().String()}
+		if err != nil {
+			log.Debug("connection not renewed: "+err.Error(), attrs...)
+			return
+		}
+		log.Debug("connection renewed", attrs...)
+	}
 }
 
 // warn tells what is unwise about a key's file.

@@ -268,7 +268,7 @@ func (w *Making) Choose() *Op { return &w.choose }
 // Show takes the answer to Choose: it gives what is to be signed, or nil where
 // nothing fits, and then the authenticator is an empty one.
 func (w *Making) Show(cred *Credential) *Op {
-	if cred == nil {
+	if cred == nil || cred.Type != X509 { // raw keys are not for here (RFC 9261, section 5.2.1)
 		return nil
 	}
 	scheme, ok := w.chooseScheme(cred, w.schemes)

@@ -377,6 +377,10 @@ type Config struct {
 	ECH       bool
 	GreaseECH bool
 
+	// SideALPN, if not empty, is chosen by a server where a client offers it and
+	// nothing else, whatever ALPN says.
+	SideALPN string
+
 	// PostHandshakeAuth has a client offer to authenticate after the handshake.
 	PostHandshakeAuth bool
 

@@ -308,7 +308,7 @@ func (w *Showing) Choose() *Op { return &w.choose }
 // nothing is shown, because there is nothing or nothing that the server verifies.
 func (w *Showing) Show(cred *Credential) *Op {
 	scheme, ok := suite.Scheme(0), false
-	if cred != nil {
+	if cred != nil && cred.Type == X509 {
 		scheme, ok = w.chooseScheme(cred, w.request.Schemes)
 	}
 	if !ok {

@@ -344,7 +344,9 @@ func (s *Server) takeClientHello() (serverState, error) {
 			return nil, s.incompatible(alert.HandshakeFailure, code.NoCommonScheme, "the client verifies no signature that we can make")
 		}
 	}
-	if s.cfg.QUIC || len(s.cfg.ALPN) > 0 && len(h.ALPN) > 0 {
+	if s.cfg.SideALPN != "" && len(h.ALPN) == 1 && h.ALPN[0] == s.cfg.SideALPN {
+		s.result.ALPN = s.cfg.SideALPN
+	} else if s.cfg.QUIC || len(s.cfg.ALPN) > 0 && len(h.ALPN) > 0 {
 		p, ok := pick(s.cfg.ALPN, h.ALPN)
 		if !ok {
 			return nil, s.incompatible(alert.NoApplicationProtocol, code.NoCommonALPN, "the client offers %q, and we speak %q", cut(h.ALPN), s.cfg.ALPN)
