@@ -188,8 +188,13 @@ func (c *Certificate) Signing(schemes ...Scheme) (*Certificate, error) {
 			return nil, fmt.Errorf("the signature scheme %s is given twice", s)
 		}
 	}
-	own := &Certificate{chain: c.chain, key: c.key, schemes: slices.Clone(schemes), issuers: c.issuers, signed: c.signed, leaf: c.leaf, ends: c.ends, sum: c.sum}
-	own.shown = &handshake.Credential{Wire: c.shown.Wire, Schemes: own.schemes, Value: own}
+	own := &Certificate{
+		kind: c.kind, spki: c.spki, chain: c.chain, key: c.key, schemes: slices.Clone(schemes),
+		issuers: c.issuers, signed: c.signed, leaf: c.leaf, ends: c.ends, sum: c.sum,
+	}
+	shown := *c.shown
+	shown.Schemes, shown.Value = own.schemes, own
+	own.shown = &shown
 	c.beside.mu.Lock()
 	defer c.beside.mu.Unlock()
 	own.beside.staple, own.beside.scts = c.beside.staple, c.beside.scts

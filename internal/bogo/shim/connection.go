@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -140,6 +141,10 @@ func (c *connection) echo() error {
 		}()
 		<-d.hit
 	}
+	var in io.Reader = c.conn
+	if c.after.peek {
+		in = peeker{bufio.NewReader(c.conn)}
+	}
 	b := make([]byte, 512)
 	if c.after.readSize > 0 {
 		b = make([]byte, c.after.readSize)
@@ -150,7 +155,7 @@ func (c *connection) echo() error {
 				return err
 			}
 		}
-		n, err := c.conn.Read(b)
+		n, err := in.Read(b)
 		if err == io.EOF || isTruncated(err) && !c.after.checkCloseNotify {
 			return nil
 		}
@@ -315,6 +320,7 @@ func (c *connection) endpoint() (func(context.Context) (wire, error), error) {
 		for _, change := range c.configure {
 			change(&config{Common: &cfg.Common, server: &cfg})
 		}
+		c.choose(&cfg.Common, nil)
 		if c.early.enabled && cfg.Resumption != nil {
 			cfg.Resumption.EarlyData = &mtls.ServerEarlyData{Most: maxEarlyData}
 		}
@@ -342,6 +348,7 @@ func (c *connection) endpoint() (func(context.Context) (wire, error), error) {
 		for _, change := range c.configure {
 			change(&config{Common: &cfg.Common, client: &cfg})
 		}
+		c.choose(&cfg.Common, &cfg)
 		c.keyClient(&cfg)
 		c.settings.ech.connect(&cfg)
 		client, err := mtls.NewClient(cfg)

@@ -71,9 +71,11 @@ func (s *settings) load() error {
 			return err
 		}
 		if len(c.schemes) > 0 {
-			if c.certificate, err = c.certificate.Signing(c.schemes...); err != nil {
+			c.certificate, err = c.certificate.Signing(c.schemes...)
+			if err != nil && !s.server {
 				return unimplemented("%v", err)
 			}
+			// A server without a certificate that can sign has none to show.
 		}
 	}
 	return nil

@@ -30,6 +30,7 @@ type settings struct {
 	failCert     bool
 	failEarly    bool
 	hostName     string
+	hint         []mtls.Group // what the server is said to have
 	noTicket     bool
 
 	kinds  kinds
@@ -66,6 +67,7 @@ type after struct {
 	readSize                         int
 	keyUpdate, keyUpdateFirst        bool
 	exportBetween, neverDone         bool
+	peek                             bool
 	resumptionDelay                  int
 }
 
