@@ -192,9 +192,7 @@ func (c *Certificate) Signing(schemes ...Scheme) (*Certificate, error) {
 		kind: c.kind, spki: c.spki, chain: c.chain, key: c.key, schemes: slices.Clone(schemes),
 		issuers: c.issuers, signed: c.signed, leaf: c.leaf, ends: c.ends, sum: c.sum,
 	}
-	shown := *c.shown
-	shown.Schemes, shown.Value = own.schemes, own
-	own.shown = &shown
+	own.shown = &handshake.Credential{Type: c.shown.Type, Wire: c.shown.Wire, Schemes: own.schemes, Value: own}
 	c.beside.mu.Lock()
 	defer c.beside.mu.Unlock()
 	own.beside.staple, own.beside.scts = c.beside.staple, c.beside.scts

@@ -45,6 +45,14 @@ func TestACertificateSignsWithTheSchemesThatItIsLimitedTo(t *testing.T) {
 		t.Errorf("the client signed with %v, and shows %p; expected %v and %p", got, client.Local(), last, limited)
 	}
 
+	raw, err := mtls.NewRawKey(h.issuing.Leaf("web").Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if limited, err = raw.Signing(raw.Schemes()[0]); err != nil || limited.Kind() != mtls.RawPublicKey || limited.RawKey() == nil {
+		t.Errorf("a raw public key that is limited is %v, %v", limited.Kind(), err)
+	}
+
 	// What we take of the peer is another matter.
 	sc, cc = h.serverConfig(), h.clientConfig()
 	sc.Schemes = []mtls.Scheme{suite.Ed25519}
