@@ -21,7 +21,7 @@ func (cs choice) Certificate(_ context.Context, ask *Ask) (*Certificate, error) 
 	var best *Certificate
 	most := -1
 	for _, c := range cs {
-		if !c.canSign(ask.Schemes) || !c.kindIn(ask.Kinds) || !c.matches(ask.Filters) {
+		if !c.Fits(ask) || !c.matches(ask.Filters) {
 			continue
 		}
 		if c.kind == RawPublicKey {
@@ -44,9 +44,16 @@ func (cs choice) Certificate(_ context.Context, ask *Ask) (*Certificate, error) 
 	return best, nil
 }
 
-func (c *Certificate) canSign(schemes []Scheme) bool {
+// Fits says whether the peer takes what the certificate is, and a signature by its
+// key. Who may stand above it is another matter: see IssuedUnder.
+func (c *Certificate) Fits(ask *Ask) bool { return c.kindIn(ask.Kinds) && c.canSign(ask) }
+
+func (c *Certificate) canSign(ask *Ask) bool {
+	if d := c.delegated; d != nil {
+		return c.takenBy(ask.Delegated) && slices.Contains(ask.Schemes, d.Algorithm)
+	}
 	for _, s := range c.schemes {
-		if slices.Contains(schemes, s) {
+		if slices.Contains(ask.Schemes, s) {
 			return true
 		}
 	}

@@ -153,6 +153,7 @@ func (c *Conn) mayOffer(ctx context.Context, serverName string, s *session) stri
 	answer := c.selectCertificate(ctx, &handshake.Op{
 		ServerName: serverName, Schemes: s.request.Schemes, Authorities: s.request.Authorities, Types: []Kind{s.OwnType},
 		CertificateSchemes: s.request.CertSchemes, Filters: s.request.Filters,
+		Delegated: s.request.Delegated,
 	})
 	if answer.Err != nil || !sameCertificate(answer.Credential, s.Local) {
 		return "we would show another certificate now"
@@ -183,7 +184,8 @@ func (c *Conn) keepTicket(t *handshake.Session) bool {
 	for _, der := range r.PeerChain {
 		total += len(der)
 	}
-	if o.peer == "" || c.verdict == nil || total > maxKeptChain || len(o.parameters) > maxRequest || o.request != nil && len(o.request.Raw) > maxRequest {
+	if o.peer == "" || c.verdict == nil || !c.claim.Delegated.IsZero() || total > maxKeptChain || len(o.parameters) > maxRequest ||
+		o.request != nil && len(o.request.Raw) > maxRequest {
 		return false
 	}
 	s := &session{

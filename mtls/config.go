@@ -99,6 +99,10 @@ type Common struct {
 	Suites  []Suite
 	Groups  []Group
 	Schemes []Scheme
+	// DelegatedCredentials has us take delegated credentials (RFC 9345) of peers: keys
+	// that the key of their certificate signed for some days. What we show ourselves
+	// does not depend on it: see NewDelegated.
+	DelegatedCredentials bool
 	// GREASE mixes values that mean nothing among what we offer (RFC 8701), as
 	// browsers do: a peer, or a box on the way, that can't stand what it does not
 	// know is found out before TLS learns something new. Off, every byte that we

@@ -299,7 +299,8 @@ func (c *Conn) recheckAs(ctx context.Context, a *admission) bool {
 		now = *end
 	}
 	claim := Claim{
-		Occasion: Recheck, Role: c.peerRole(), Chain: a.claim.Chain, RawKey: a.claim.RawKey, PreShared: a.claim.PreShared, ServerName: c.serverName,
+		Occasion: Recheck, Role: c.peerRole(), Chain: a.claim.Chain, RawKey: a.claim.RawKey, PreShared: a.claim.PreShared,
+		Delegated: a.claim.Delegated, ServerName: c.serverName,
 		Now: now, Remote: c.transport.RemoteAddr(), parsed: a.claim.parsed,
 	}
 	v, err := ask(ctx, c.verifier, &claim)

@@ -40,6 +40,9 @@ func newEndpoint(role Role, identity Identity, verifier Verifier, alpn []string,
 	if own, ok := identity.(*Certificate); ok && own == nil {
 		return nil, errors.New("the Identity is a *Certificate that is nil: give one, or leave the Identity out")
 	}
+	if err := checkDelegated(identity, role, c.clock()()); err != nil {
+		return nil, err
+	}
 	e := &endpoint{role: role, identity: identity, verifier: verifier, limits: c.limits(), clock: c.clock()}
 	e.standing = live.NewSet(e.clock)
 	e.renewals = newRenewals(e, c.Renewal)
@@ -72,6 +75,9 @@ func newEndpoint(role Role, identity Identity, verifier Verifier, alpn []string,
 		if slices.Contains(alpn[:i], p) {
 			return nil, fmt.Errorf("the ALPN protocol %q is given twice", p)
 		}
+	}
+	if c.DelegatedCredentials {
+		e.hs.Delegated = delegatedSchemes()
 	}
 	if verifier != nil {
 		e.hs.PeerTypes = func() []Kind { return onWire(kindsOf(verifier)) }

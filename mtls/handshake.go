@@ -148,14 +148,14 @@ func (c *Conn) selectCertificate(ctx context.Context, op *handshake.Op) handshak
 		return handshake.Answer{}
 	}
 	if own, ok := c.identity.(*Certificate); ok {
-		if !own.kindIn(op.Types) {
+		if !own.kindIn(op.Types) || !own.takenBy(op.Delegated) {
 			return handshake.Answer{}
 		}
 		return handshake.Answer{Credential: own.credential(op.WantsOCSP, op.WantsSCT, c.clock)} // it does not need to be asked
 	}
 	cert, err := c.identity.Certificate(ctx, &Ask{
 		Role: c.role, ServerName: op.ServerName, Schemes: op.Schemes,
-		CertificateSchemes: op.CertificateSchemes, Filters: op.Filters,
+		CertificateSchemes: op.CertificateSchemes, Filters: op.Filters, Delegated: op.Delegated,
 		Authorities: op.Authorities, ALPN: op.ALPN, Kinds: op.Types, Remote: c.transport.RemoteAddr(),
 	})
 	if err != nil {
@@ -182,6 +182,11 @@ func (c *Conn) verifyPeer(ctx context.Context, op *handshake.Op) handshake.Answe
 	c.claim.prove(op.Proven)
 	if c.origin != nil { // before it is asked: what changes meanwhile makes another session
 		c.origin.rests = c.resumption.generation(c.verifier)
+	}
+	if op.Delegation != nil {
+		if v := judgeDelegation(&c.claim, op.Delegation); v != nil {
+			return c.refuseClaim(v, handshake.PeerMisbehaved)
+		}
 	}
 	verdict, err := c.judge(ctx, &c.claim)
 	if !verdict.OK {

@@ -78,6 +78,9 @@ type Ask struct {
 	// Kinds are the kinds of certificate that the peer takes of us; of another
 	// there must be none in the answer. Empty is X509.
 	Kinds []Kind
+	// Delegated are the schemes of the delegated credentials that the peer takes; of
+	// others, and where it is empty, there must be none in the answer.
+	Delegated []Scheme
 	// Remote is the peer's address, nil where the transport has none.
 	Remote net.Addr
 }
@@ -96,6 +99,8 @@ type Certificate struct {
 	leaf    *x509.Certificate
 	ends    time.Time
 	sum     [sha256.Size]byte // of the whole chain
+	// delegated is the delegated credential whose key is in key, nil for none.
+	delegated *message.DelegatedCredential
 	// shown is what the handshake shows: the Certificate message is made once.
 	shown  *handshake.Credential
 	beside beside
@@ -136,9 +141,25 @@ func NewCertificate(chain [][]byte, key crypto.Signer) (*Certificate, error) {
 	msg := message.Certificate{Entries: make([]message.CertificateEntry, len(chain))}
 	for i, der := range chain {
 		msg.Entries[i].Data = der
+	}
+	if err := c.readChain(); err != nil {
+		return nil, err
+	}
+	wire, err := msg.Append(nil)
+	if err != nil {
+		return nil, fmt.Errorf("the chain can't be sent: %w", err)
+	}
+	c.sum = sha256.Sum256(wire)
+	c.shown = &handshake.Credential{Wire: wire, Schemes: c.schemes, Value: c}
+	return c, nil
+}
+
+// readChain notes what is asked of the chain again and again.
+func (c *Certificate) readChain() error {
+	for i, der := range c.chain {
 		parsed, err := x509.ParseCertificate(der)
 		if err != nil {
-			return nil, fmt.Errorf("certificate %d of the chain does not parse: %w", i+1, err)
+			return fmt.Errorf("certificate %d of the chain does not parse: %w", i+1, err)
 		}
 		c.issuers = append(c.issuers, parsed.RawIssuer)
 		if i == 0 {
@@ -149,13 +170,7 @@ func NewCertificate(chain [][]byte, key crypto.Signer) (*Certificate, error) {
 		}
 		c.ends = earliest(c.ends, parsed.NotAfter)
 	}
-	wire, err := msg.Append(nil)
-	if err != nil {
-		return nil, fmt.Errorf("the chain can't be sent: %w", err)
-	}
-	c.sum = sha256.Sum256(wire)
-	c.shown = &handshake.Credential{Wire: wire, Schemes: c.schemes, Value: c}
-	return c, nil
+	return nil
 }
 
 // LoadCertificate reads a chain (leaf first) and its key from PEM files.
@@ -189,10 +204,10 @@ func (c *Certificate) Signing(schemes ...Scheme) (*Certificate, error) {
 		}
 	}
 	own := &Certificate{
-		kind: c.kind, spki: c.spki, chain: c.chain, key: c.key, schemes: slices.Clone(schemes),
+		kind: c.kind, spki: c.spki, delegated: c.delegated, chain: c.chain, key: c.key, schemes: slices.Clone(schemes),
 		issuers: c.issuers, signed: c.signed, leaf: c.leaf, ends: c.ends, sum: c.sum,
 	}
-	own.shown = &handshake.Credential{Type: c.shown.Type, Wire: c.shown.Wire, Schemes: own.schemes, Value: own}
+	own.shown = &handshake.Credential{Type: c.kind, Delegated: c.delegation(), Wire: c.shown.Wire, Schemes: own.schemes, Value: own}
 	c.beside.mu.Lock()
 	defer c.beside.mu.Unlock()
 	own.beside.staple, own.beside.scts = c.beside.staple, c.beside.scts
@@ -204,7 +219,7 @@ func (c *Certificate) Signing(schemes ...Scheme) (*Certificate, error) {
 // certificate meant that one, and "unknown authority" tells both ends more than
 // "no certificate" does.
 func (c *Certificate) Certificate(_ context.Context, ask *Ask) (*Certificate, error) {
-	if !c.kindIn(ask.Kinds) {
+	if !c.kindIn(ask.Kinds) || !c.takenBy(ask.Delegated) {
 		return nil, nil
 	}
 	return c, nil

@@ -214,7 +214,8 @@ func ask(ctx context.Context, v Verifier, claim *Claim) (*Verdict, error) {
 		refused.Reason = "it showed a " + kindName(claim.kind()) + ", and such are not taken"
 		return refused, nil
 	}
-	return v.Verify(ctx, claim)
+	verdict, err := v.Verify(ctx, claim)
+	return claim.within(verdict), err
 }
 
 func kindName(k Kind) string {

@@ -213,6 +213,9 @@ func (c *Conn) sealTicket(ctx context.Context, op *handshake.Op) handshake.Answe
 		own = op.Session.Local.Value.(*Certificate)
 	}
 	claim, verdict := &c.claim, c.verdict
+	if !claim.Delegated.IsZero() {
+		return handshake.Answer{} // a credential of days is not to be stretched by sessions
+	}
 	switch {
 	case op.Resumed:
 		if !c.early.pending.Load() { // else it was settled when the early data came

@@ -108,6 +108,13 @@ func (c *Certificate) showing(which int) (*handshake.Credential, error) {
 		msg.Entries[i].Data = der
 	}
 	leaf := &msg.Entries[0]
+	if c.delegated != nil {
+		body, err := c.delegated.Append(nil)
+		if err != nil {
+			return nil, err
+		}
+		leaf.Extensions = append(leaf.Extensions, message.Extension{Type: message.ExtDelegatedCredential, Body: body})
+	}
 	if which&1 != 0 {
 		leaf.Extensions = append(leaf.Extensions, message.OCSPExtension(c.beside.staple.Response))
 	}
@@ -122,5 +129,5 @@ func (c *Certificate) showing(which int) (*handshake.Credential, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &handshake.Credential{Wire: wire, Schemes: c.schemes, Value: c}, nil
+	return &handshake.Credential{Wire: wire, Schemes: c.schemes, Value: c, Delegated: c.delegation()}, nil
 }

@@ -53,6 +53,9 @@ type Claim struct {
 	// leaf. They are the peer's bytes, and nobody has looked at them. A resumption
 	// has none: who needs them refuses it, and gets a full handshake.
 	OCSP, Timestamps [][]byte
+	// Delegated is when the delegated credential ends by which the peer proved itself,
+	// in place of the key in its leaf; zero for none. The verdict ends with it.
+	Delegated time.Time
 	// ServerName is whom a client means to reach, "" when a client is judged.
 	ServerName string
 	// Now is the time to judge at.

@@ -34,6 +34,7 @@ const (
 	CertificateForm        Code = "M0128"
 	NoPolicy               Code = "M0129"
 	BadRevocationList      Code = "M0130"
+	BadDelegation          Code = "M0139"
 )
 
 var certificateEntries = []Entry{
@@ -157,4 +158,8 @@ var certificateEntries = []Entry{
 		"A revocation list was given for an authority on the path, and it does not stand: its signature is wrong, it is out of date, its issuer may not sign lists, or it has parts that are not judged. Whether a certificate is revoked cannot be told from it, and not knowing is not a no.",
 		"Fetch the list anew from its authority. `openssl crl -text -noout -in FILE` shows its dates and its issuer.",
 		alert.CertificateUnknown},
+	{BadDelegation, "delegated credential does not stand",
+		"The peer proved itself by a delegated credential, a key that the key of its certificate signed for a few days. It is over, reaches further than seven days, was not signed by that key, or the certificate does not allow delegation.",
+		"Have the peer make a fresh delegated credential, on a machine whose clock is right. Its certificate needs the extension DelegationUsage and the key usage digitalSignature.",
+		alert.IllegalParameter},
 }

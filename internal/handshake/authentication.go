@@ -48,13 +48,21 @@ func (c *core) takeCertificate(m *message.Certificate) error {
 		return c.takeRawKey(m)
 	}
 	total := 0
+	var delegated message.DelegatedCredential
 	for _, e := range m.Entries {
 		total += len(e.Data)
 	}
 	c.ocsp, c.scts = nil, nil
 	for i := range m.Entries {
 		for j := range m.Entries[i].Extensions {
-			if err := c.takeBeside(i, len(m.Entries), &m.Entries[i].Extensions[j]); err != nil {
+			x := &m.Entries[i].Extensions[j]
+			if x.Type == message.ExtDelegatedCredential {
+				if err := c.delegation(i, x, &delegated); err != nil {
+					return err
+				}
+				continue
+			}
+			if err := c.takeBeside(i, len(m.Entries), x); err != nil {
 				return err
 			}
 		}
@@ -75,6 +83,9 @@ func (c *core) takeCertificate(m *message.Certificate) error {
 			Reason: "the peer's certificate has a key of a kind that can't sign in TLS 1.3"}
 	}
 	c.leaf = leaf
+	if delegated.Key != nil {
+		return c.delegate(&delegated)
+	}
 	return nil
 }
 
@@ -102,7 +113,11 @@ func (c *core) takeProof(msg, content []byte) error {
 	if err := m.Parse(msg); err != nil {
 		return c.parsed(err)
 	}
-	if !has(c.cfg.Schemes, m.Scheme) {
+	if d := c.delegated; d != nil {
+		if m.Scheme != d.Scheme {
+			return c.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the peer signed with %s, and its delegated credential says %s", m.Scheme, d.Scheme)
+		}
+	} else if !has(c.cfg.Schemes, m.Scheme) {
 		return c.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the peer signed with %s, which was not offered", m.Scheme)
 	}
 	if !c.leaf.Fits(m.Scheme) {
@@ -119,7 +134,7 @@ func (c *core) takeProof(msg, content []byte) error {
 
 // judge asks for the judgement of the peer, whose key has been proven.
 func (c *core) judge() {
-	c.verify = Op{Kind: VerifyPeer, Chain: c.chain, Type: c.result.PeerType, OCSP: c.ocsp, SCTs: c.scts}
+	c.verify = Op{Kind: VerifyPeer, Chain: c.chain, Type: c.result.PeerType, Delegation: c.delegated, OCSP: c.ocsp, SCTs: c.scts}
 	c.ask(&c.verify, true)
 }
 

@@ -193,6 +193,7 @@ func (c *Client) start() error {
 		}
 	}
 	c.offerTypes()
+	h.Delegated, c.takesDelegated = c.cfg.Delegated, c.cfg.Delegated
 	if err := errors.Join(c.grease(), c.order()); err != nil {
 		return c.misuse(code.Internal, err)
 	}
@@ -568,13 +569,14 @@ func (c *Client) takeCertificateRequest(msg []byte) (clientState, error) {
 		c.result.CertificateRequest = m
 	}
 	c.result.Asked = true
+	c.peerTakesDelegated = m.Delegated
 	if c.rejectedECH() { // who reads the hello in the clear learns nothing of us (RFC 9849, section 6.1.7)
 		c.chosen = true
 		return c.expect("Certificate", (*Client).waitCert)
 	}
 	c.choose = Op{
 		Kind: SelectCertificate, ServerName: c.hello.ServerName, Schemes: m.Schemes, Authorities: m.Authorities, Types: []CertificateType{c.result.OwnType},
-		CertificateSchemes: m.CertSchemes, Filters: m.Filters, WantsOCSP: m.OCSP, WantsSCT: m.SCT,
+		CertificateSchemes: m.CertSchemes, Filters: m.Filters, WantsOCSP: m.OCSP, WantsSCT: m.SCT, Delegated: m.Delegated,
 	}
 	c.ask(&c.choose, false)
 	return c.expect("Certificate", (*Client).waitCert)

@@ -58,7 +58,11 @@ type core struct {
 	leaf  *suite.PublicKey
 	// What came beside the chain.
 	ocsp, scts [][]byte
-	verify     Op
+	// delegated is the peer's delegated credential, whose key is then in leaf; the
+	// lists are the schemes that we, and the peer, take of such.
+	delegated                          *Delegation
+	takesDelegated, peerTakesDelegated []suite.Scheme
+	verify                             Op
 	// session is what a client offers to resume, or a server found; nil for none.
 	session *Session
 	// keyed is whether the handshake goes on from it: there are no certificates.
@@ -345,6 +349,9 @@ func has[T comparable](list []T, v T) bool {
 // chooseScheme is the first scheme of the credential that the peer takes in a
 // CertificateVerify; one that we take ourselves goes before others.
 func (c *core) chooseScheme(cred *Credential, theirs []suite.Scheme) (suite.Scheme, bool) {
+	if d := cred.Delegated; d != nil {
+		return d.Scheme, c.delegable(cred) && has(theirs, d.Algorithm)
+	}
 	for _, s := range cred.Schemes {
 		if has(theirs, s) && has(c.cfg.Schemes, s) {
 			return s, true

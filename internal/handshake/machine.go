@@ -200,6 +200,7 @@ type Op struct {
 	Filters            []message.OIDFilter
 	WantsOCSP          bool
 	WantsSCT           bool
+	Delegated          []suite.Scheme // of delegated credentials; empty: none are taken
 
 	// For Sign.
 	Credential *Credential
@@ -209,9 +210,12 @@ type Op struct {
 	// For VerifyPeer: leaf first, in DER; of the type RawPublicKey one
 	// SubjectPublicKeyInfo. The receiver may keep it. Resumed, with SealTicket too,
 	// is whether it is about a session that goes on.
-	Chain   [][]byte
-	Type    CertificateType
-	Resumed bool
+	Chain [][]byte
+	Type  CertificateType
+	// Delegation is the delegated credential by which the peer proved itself, nil
+	// for none.
+	Delegation *Delegation
+	Resumed    bool
 	// PublicName, if not "", is whom the peer has to be in the place of whom we
 	// meant: it could not read our encrypted hello.
 	PublicName string
@@ -283,6 +287,8 @@ type Credential struct {
 	Wire []byte
 	// Schemes are those that its key can sign with, by preference.
 	Schemes []suite.Scheme
+	// Delegated is the delegated credential that stands in Wire, nil for none.
+	Delegated *Delegation
 	// Value is whatever the owner needs to find the key again.
 	Value any
 
@@ -388,6 +394,10 @@ type Config struct {
 	// OwnTypes those that a client can show. They are asked once in a handshake;
 	// nil, and nothing, are X.509.
 	PeerTypes, OwnTypes func() []CertificateType
+
+	// Delegated are the schemes that the keys of delegated credentials may sign with;
+	// empty: such are not taken.
+	Delegated []suite.Scheme
 
 	// Resume has a client ask for sessions to offer and keep those that it is
 	// given, and a server open and seal tickets. Without it neither happens.

@@ -419,9 +419,10 @@ func (s *Server) encrypted(space []byte) error {
 		}
 		return s.finishFlight(nil)
 	}
+	s.peerTakesDelegated = h.Delegated
 	s.choose = Op{
 		Kind: SelectCertificate, ServerName: h.ServerName, Schemes: h.Schemes, ALPN: h.ALPN, Types: s.takes(),
-		CertificateSchemes: h.CertSchemes, WantsOCSP: h.OCSP, WantsSCT: h.SCT,
+		CertificateSchemes: h.CertSchemes, WantsOCSP: h.OCSP, WantsSCT: h.SCT, Delegated: h.Delegated,
 	}
 	for _, a := range h.Authorities { // they lie in the message
 		s.choose.Authorities = append(s.choose.Authorities, bytes.Clone(a))
@@ -461,6 +462,7 @@ func (s *Server) sendEncryptedExtensions(space []byte) error {
 	s.result.Asked = true
 	cr := s.cfg.certificateRequest(nil)
 	s.requestForms(cr)
+	cr.Delegated, s.takesDelegated = s.cfg.Delegated, s.cfg.Delegated
 	if err := s.greaseRequest(cr); err != nil {
 		return s.misuse(code.Internal, err)
 	}

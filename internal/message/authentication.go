@@ -151,10 +151,12 @@ type CertificateRequest struct {
 	// they are.
 	Extensions           []Extension
 	Schemes, CertSchemes []suite.Scheme
-	Authorities          [][]byte
-	Filters              []OIDFilter
-	CertCompression      []Compression
-	OCSP, SCT            bool
+	// Delegated are the schemes of delegated credentials (RFC 9345, section 4.1.2).
+	Delegated       []suite.Scheme
+	Authorities     [][]byte
+	Filters         []OIDFilter
+	CertCompression []Compression
+	OCSP, SCT       bool
 
 	// ByClient makes it a ClientCertificateRequest (RFC 9261, section 4): of the
 	// same structure, outside of any handshake, and it may name the server.
@@ -181,7 +183,7 @@ func (m *CertificateRequest) parse(t Type, in where, msg []byte) error {
 	if err != nil {
 		return err
 	}
-	*m = CertificateRequest{Raw: msg, Extensions: m.Extensions[:0], Schemes: m.Schemes[:0], CertSchemes: m.CertSchemes[:0], Authorities: m.Authorities[:0], Filters: m.Filters[:0], CertCompression: m.CertCompression[:0]}
+	*m = CertificateRequest{Raw: msg, Extensions: m.Extensions[:0], Schemes: m.Schemes[:0], CertSchemes: m.CertSchemes[:0], Delegated: m.Delegated[:0], Authorities: m.Authorities[:0], Filters: m.Filters[:0], CertCompression: m.CertCompression[:0]}
 	m.Context = r.vec8()
 	block := r.vec16()
 	if !r.ok() {
@@ -197,6 +199,8 @@ func (m *CertificateRequest) parse(t Type, in where, msg []byte) error {
 			m.Schemes, err = schemes(m.Schemes, x, t)
 		case ExtSignatureAlgorithmsCert:
 			m.CertSchemes, err = schemes(m.CertSchemes, x, t)
+		case ExtDelegatedCredential:
+			m.Delegated, err = schemes(m.Delegated, x, t)
 		case ExtCertificateAuthorities:
 			m.Authorities, err = authorities(m.Authorities, x, t)
 		case ExtOIDFilters:
@@ -236,6 +240,9 @@ func (m *CertificateRequest) Append(b []byte) ([]byte, error) {
 	}
 	if len(m.CertSchemes) > 0 {
 		w.schemes(ExtSignatureAlgorithmsCert, m.CertSchemes)
+	}
+	if len(m.Delegated) > 0 {
+		w.schemes(ExtDelegatedCredential, m.Delegated)
 	}
 	if len(m.Authorities) > 0 {
 		w.authorities(m.Authorities)

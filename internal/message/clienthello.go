@@ -28,7 +28,9 @@ type ClientHello struct {
 	HasKeyShares bool
 	Schemes      []suite.Scheme
 	CertSchemes  []suite.Scheme
-	ALPN         []string
+	// Delegated are the schemes of delegated credentials (RFC 9345, section 4.1.1).
+	Delegated []suite.Scheme
+	ALPN      []string
 	// ClientTypes and ServerTypes are what the client can show, and what it takes
 	// of the server; empty where it says nothing beyond the default.
 	ClientTypes       []CertificateType
@@ -78,7 +80,7 @@ func (m *ClientHello) Parse(msg []byte) error {
 		Raw: msg, CipherSuites: m.CipherSuites[:0], Extensions: m.Extensions[:0], Versions: m.Versions[:0],
 		Groups: m.Groups[:0], KeyShares: m.KeyShares[:0], Schemes: m.Schemes[:0], CertSchemes: m.CertSchemes[:0],
 		ALPN: m.ALPN[:0], Authorities: m.Authorities[:0], CertCompression: m.CertCompression[:0],
-		ClientTypes: m.ClientTypes[:0], ServerTypes: m.ServerTypes[:0],
+		ClientTypes: m.ClientTypes[:0], ServerTypes: m.ServerTypes[:0], Delegated: m.Delegated[:0],
 	}
 	m.LegacyVersion = r.u16()
 	copy(m.Random[:], r.take(32))
@@ -135,6 +137,9 @@ func (m *ClientHello) extension(x *Extension) (err error) {
 		return err
 	case ExtSignatureAlgorithmsCert:
 		m.CertSchemes, err = schemes(m.CertSchemes, x, t)
+		return err
+	case ExtDelegatedCredential:
+		m.Delegated, err = schemes(m.Delegated, x, t)
 		return err
 	case ExtKeyShare:
 		return m.keyShares(x)
@@ -326,6 +331,9 @@ func (m *ClientHello) Append(b []byte) ([]byte, error) {
 	}
 	if len(m.CertSchemes) > 0 {
 		w.schemes(ExtSignatureAlgorithmsCert, m.CertSchemes)
+	}
+	if len(m.Delegated) > 0 {
+		w.schemes(ExtDelegatedCredential, m.Delegated)
 	}
 	if m.HasKeyShares {
 		at := w.ext(ExtKeyShare)

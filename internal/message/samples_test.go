@@ -97,6 +97,7 @@ func samples() []sample {
 		}},
 		{"CertificateRequest", &CertificateRequest{
 			Context: []byte{1, 2, 3}, Schemes: []suite.Scheme{suite.Ed25519, suite.ECDSAWithP256AndSHA256}, CertSchemes: []suite.Scheme{suite.PKCS1WithSHA256},
+			Delegated:   []suite.Scheme{suite.Ed25519},
 			Authorities: [][]byte{{0x30, 0}, {0x30, 1, 0}}, Extensions: []Extension{grease},
 			Filters: []OIDFilter{{[]byte{6, 3, 85, 29, 15}, []byte{3, 2, 7, 128}}, {[]byte{6, 1, 1}, nil}}, CertCompression: []Compression{Zstd}, OCSP: true, SCT: true,
 		}},
@@ -129,7 +130,7 @@ func fullClientHello() *ClientHello {
 		Extensions:      []Extension{{0x1a1a, nil}, {ExtPadding, fill(20, 0)}},
 		CertCompression: []Compression{Brotli, Zlib, 0xff01}, OCSP: true, SCT: true,
 		ECH:         &ECHHello{Suite: ECHSuite{1, 3}, ConfigID: 42, Enc: fill(32, 9), Payload: fill(200, 10)},
-		ClientTypes: []CertificateType{RawPublicKey, X509}, ServerTypes: []CertificateType{RawPublicKey},
+		ClientTypes: []CertificateType{RawPublicKey, X509}, ServerTypes: []CertificateType{RawPublicKey}, Delegated: []suite.Scheme{suite.Ed25519},
 	}
 }
 
@@ -143,7 +144,7 @@ func written(t Type) []ExtensionType {
 			ExtCompressCertificate, ExtStatusRequest, ExtSCT,
 			ExtCookie, ExtCertificateAuthorities, ExtPSKKeyExchangeModes, ExtTicketRequest, ExtPostHandshakeAuth, ExtEarlyData, ExtRecordSizeLimit,
 			ExtQUICTransportParameters, ExtEncryptedClientHello, ExtPreSharedKey,
-			ExtClientCertificateType, ExtServerCertificateType,
+			ExtClientCertificateType, ExtServerCertificateType, ExtDelegatedCredential,
 		}
 	case TypeServerHello:
 		return []ExtensionType{ExtSupportedVersions, ExtKeyShare, ExtCookie, ExtPreSharedKey, ExtEncryptedClientHello}
@@ -154,7 +155,7 @@ func written(t Type) []ExtensionType {
 		}
 	case TypeCertificateRequest:
 		return []ExtensionType{
-			ExtSignatureAlgorithms, ExtSignatureAlgorithmsCert, ExtCertificateAuthorities, ExtOIDFilters, ExtCompressCertificate, ExtStatusRequest, ExtSCT,
+			ExtSignatureAlgorithms, ExtSignatureAlgorithmsCert, ExtDelegatedCredential, ExtCertificateAuthorities, ExtOIDFilters, ExtCompressCertificate, ExtStatusRequest, ExtSCT,
 		}
 	case TypeNewSessionTicket:
 		return []ExtensionType{ExtEarlyData}

@@ -20,7 +20,8 @@ type credential struct {
 	certFile, keyFile string
 	schemes           []mtls.Scheme
 	mustMatchIssuer   bool
-	raw               bool // a key without a certificate
+	raw               bool   // a key without a certificate
+	delegated         []byte // the delegated credential of the key
 
 	certificate *mtls.Certificate
 	psk         *mtls.PSK // nil: it is a certificate
@@ -51,9 +52,14 @@ func (s *settings) load() error {
 		var chain [][]byte
 		var key crypto.Signer
 		var err error
-		if c.raw {
+		switch {
+		case c.delegated != nil:
+			if key, err = keystore.LoadKeyFile(c.keyFile); err == nil {
+				chain, err = readChain(c.certFile)
+			}
+		case c.raw:
 			key, err = keystore.LoadKeyFile(c.keyFile)
-		} else {
+		default:
 			chain, key, err = keystore.LoadFiles(c.certFile, c.keyFile)
 		}
 		if err != nil {
@@ -62,9 +68,12 @@ func (s *settings) load() error {
 		if s.async {
 			key = lateSigner{key}
 		}
-		if c.raw {
+		switch {
+		case c.raw:
 			c.certificate, err = mtls.NewRawKey(key)
-		} else {
+		case c.delegated != nil:
+			c.certificate, err = mtls.NewDelegated(chain, c.delegated, key)
+		default:
 			c.certificate, err = mtls.NewCertificate(chain, key)
 		}
 		if err != nil {
@@ -115,7 +124,7 @@ func (c *connection) Certificate(_ context.Context, ask *mtls.Ask) (*mtls.Certif
 }
 
 func (c *credential) fits(ask *mtls.Ask) bool {
-	return c.kindFits(ask) && slices.ContainsFunc(c.certificate.Schemes(), func(s mtls.Scheme) bool { return slices.Contains(ask.Schemes, s) }) &&
+	return c.certificate.Fits(ask) &&
 		(!c.mustMatchIssuer || c.certificate.IssuedUnder(ask.Authorities))
 }
 

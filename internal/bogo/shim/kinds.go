@@ -31,6 +31,8 @@ func init() {
 			s.own = append(s.own, &credential{raw: true})
 			s.change(func(c *config) { c.ownKinds(s) })
 		}),
+		does("new-delegated-credential", func(s *settings) { s.own = append(s.own, &credential{}) }),
+		octets("delegated-credential", func(s *settings) *[]byte { return &s.credential().delegated }),
 		numbers("available-client-cert-types", func(s *settings) *[]mtls.Kind {
 			s.change(func(c *config) { c.ownKinds(s) })
 			return &s.kinds.own
