@@ -41,6 +41,10 @@ type ServerConfig struct {
 	// extensions, where they have several to choose from. Whoever is to be refused
 	// without, the verifier refuses.
 	Filters []ExtensionFilter
+	// Cookies, if not nil, seal the state of a handshake between a client's two
+	// hellos, which then costs us no memory: see docs/library.md. Each handshake
+	// takes one round trip more. Not with ECH.
+	Cookies *TicketKeys
 	// Refused, if not nil, is told of every connection that Listener refuses.
 	// It is called concurrently.
 	Refused func(remote net.Addr, refusal *Refusal)

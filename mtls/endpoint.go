@@ -32,8 +32,9 @@ type endpoint struct {
 	renewals *renewals     // nil: none are
 	// resumption is what sessions are kept by; nil: none are.
 	resumption *resumption
-	ech        *ECHKeys // a server's, nil for none
-	psks       *psks    // nil: there are none
+	ech        *ECHKeys    // a server's, nil for none
+	psks       *psks       // nil: there are none
+	cookies    *TicketKeys // nil: none are given
 }
 
 func newEndpoint(role Role, identity Identity, verifier Verifier, alpn []string, c *Common) (*endpoint, error) {
@@ -205,6 +206,9 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		e.hs.Authorities = func() [][]byte { return fitting(h.hints()) }
 	}
 	e.hs.Certificates.Filters = slices.Clone(cfg.Filters)
+	if err := e.bake(&cfg); err != nil {
+		return nil, err
+	}
 	if cfg.Resumption != nil {
 		if e.resumption, err = newServerResumption(cfg.Resumption, cfg.Clients.mode); err != nil {
 			return nil, err

@@ -134,6 +134,10 @@ func (c *Conn) carryOut(ctx context.Context, op *handshake.Op) handshake.Answer 
 		return c.openTicket(ctx, op)
 	case handshake.SealTicket:
 		return c.sealTicket(ctx, op)
+	case handshake.MakeCookie:
+		return c.makeCookie(op)
+	case handshake.OpenCookie:
+		return c.openCookie(op)
 	case handshake.RegisterEarlyData:
 		return c.registerEarly(ctx, op)
 	}

@@ -129,6 +129,11 @@ func (k *TicketKeys) turn(now time.Time) {
 
 // seal makes a ticket of plain; false where there is no key.
 func (k *TicketKeys) seal(now time.Time, plain []byte) ([]byte, bool) {
+	return k.sealFor(now, plain, "")
+}
+
+// sealFor is seal for what is no ticket, and opens for the same use alone.
+func (k *TicketKeys) sealFor(now time.Time, plain []byte, use string) ([]byte, bool) {
 	k.mu.Lock()
 	k.turn(now)
 	if len(k.keys) == 0 {
@@ -142,11 +147,15 @@ func (k *TicketKeys) seal(now time.Time, plain []byte) ([]byte, bool) {
 	ticket := make([]byte, ticketName+ticketSalt, ticketName+ticketSalt+len(plain)+16)
 	copy(ticket, key.name[:])
 	_, _ = rand.Read(ticket[ticketName:])
-	return key.aead(ticket[ticketName:]).Seal(ticket, zeroNonce, plain, ticket), true
+	return key.aead(ticket[ticketName:]).Seal(ticket, zeroNonce, plain, append(ticket[:len(ticket):len(ticket)], use...)), true
 }
 
 // open is what a ticket was made of; false where we did not make it.
 func (k *TicketKeys) open(now time.Time, ticket []byte) ([]byte, bool) {
+	return k.openFor(now, ticket, "")
+}
+
+func (k *TicketKeys) openFor(now time.Time, ticket []byte, use string) ([]byte, bool) {
 	const head = ticketName + ticketSalt
 	if len(ticket) <= head {
 		return nil, false
@@ -162,7 +171,7 @@ func (k *TicketKeys) open(now time.Time, ticket []byte) ([]byte, bool) {
 	k.mu.Unlock()
 	defer clear(key.secret[:])
 
-	plain, err := key.aead(ticket[ticketName:head]).Open(nil, zeroNonce, ticket[head:], ticket[:head])
+	plain, err := key.aead(ticket[ticketName:head]).Open(nil, zeroNonce, ticket[head:], append(ticket[:head:head], use...))
 	return plain, err == nil
 }
 

@@ -150,6 +150,11 @@ const (
 	// Fresh, once for each: all else, an error included, refuses the early data and
 	// no more than that.
 	RegisterEarlyData
+	// MakeCookie asks a server for a cookie that holds Op.Input, sealed for this
+	// client and for a short time. OpenCookie asks for what is in one; an empty
+	// answer says that it is not ours, or too old.
+	MakeCookie
+	OpenCookie
 	// DecryptECH asks a server for what is in Op.ECH, encrypted; no Opened says
 	// that no key of ours reads it, and the outer hello is answered.
 	DecryptECH
@@ -174,6 +179,10 @@ func (k OpKind) String() string {
 		return "TransportParameters"
 	case RegisterEarlyData:
 		return "RegisterEarlyData"
+	case MakeCookie:
+		return "MakeCookie"
+	case OpenCookie:
+		return "OpenCookie"
 	case DecryptECH:
 		return "DecryptECH"
 	}
@@ -251,7 +260,8 @@ type Answer struct {
 	Credential *Credential
 	Signature  []byte
 	// Session answers FindTicket and OpenTicket; it is the machine's from then
-	// on. Ticket and its Lifetime in seconds answer SealTicket.
+	// on. Ticket and its Lifetime in seconds answer SealTicket; Ticket answers
+	// MakeCookie and OpenCookie.
 	Session *Session
 	// PSKs answers FindTicket with external keys; they are the machine's.
 	PSKs     []*Session
@@ -410,6 +420,9 @@ type Config struct {
 	// look for them (OpenTicket). PSKOnly takes nothing else.
 	PSKs    bool
 	PSKOnly bool
+	// Cookies has a server answer each first hello with a HelloRetryRequest, and
+	// keep nothing until the second.
+	Cookies bool
 	// TicketRequest is how many tickets a client asks for (RFC 9149). Tickets is
 	// how many a server gives to who asks for as many; who does not ask gets one.
 	TicketRequest message.TicketRequest

@@ -34,6 +34,8 @@ type Server struct {
 	sign     Op
 	seal     Op
 	register Op
+	bake     Op
+	baked    bool           // a cookie was given
 	schemes  []suite.Scheme // the client's
 	scheme   suite.Scheme
 	exporter []byte
@@ -124,6 +126,10 @@ func (s *Server) Resolve(op *Op, a Answer) error {
 	case TransportParameters:
 		s.parameters = parameters(a)
 		err = s.encrypted(nil)
+	case MakeCookie:
+		err = s.sendCookie(a.Ticket)
+	case OpenCookie:
+		err = s.openedCookie(a.Ticket)
 	case RegisterEarlyData:
 		err = s.registered(a)
 	case SealTicket:
@@ -160,7 +166,7 @@ func (s *Server) waitClientHello(t message.Type, msg []byte) (serverState, error
 	if t != message.TypeClientHello {
 		return nil, nil
 	}
-	if s.cfg.Resume || s.cfg.PSKs || s.cfg.ECH || s.cfg.QUIC {
+	if s.cfg.Resume || s.cfg.PSKs || s.cfg.ECH || s.cfg.QUIC || s.cfg.Cookies {
 		msg = bytes.Clone(msg) // what it offers may be looked into for a while
 	}
 	if err := s.hello.Parse(msg); err != nil {
@@ -183,6 +189,19 @@ func (s *Server) takeHello(msg []byte) (serverState, error) {
 	if len(h.SessionID) > 0 {
 		s.sessionID = append([]byte(nil), h.SessionID...)
 	}
+	switch {
+	case !s.cfg.Cookies:
+	case h.Cookie != nil:
+		return s.openCookie(msg)
+	case s.baked:
+		return nil, s.misbehaved(alert.MissingExtension, code.MissingExtension, "the client left out the cookie that it was given")
+	}
+	return s.negotiate(msg)
+}
+
+// negotiate chooses what the hello offers, and asks for what is missing.
+func (s *Server) negotiate(msg []byte) (serverState, error) {
+	h := &s.hello
 	if s.suite == nil {
 		chosen, ok := s.chooseSuite(h.CipherSuites)
 		if !ok {
@@ -195,7 +214,12 @@ func (s *Server) takeHello(msg []byte) (serverState, error) {
 		return nil, s.incompatible(alert.HandshakeFailure, code.NoCommonGroup, "the client and we have no key exchange group in common")
 	}
 	i := slices.IndexFunc(h.KeyShares, func(k message.KeyShare) bool { return k.Group == group })
-	if i < 0 {
+	switch {
+	case s.cfg.Cookies && !s.result.Retried && i < 0:
+		return s.makeCookie(group, msg)
+	case s.cfg.Cookies && !s.result.Retried:
+		return s.makeCookie(0, msg)
+	case i < 0:
 		return s.askAgain(group, msg)
 	}
 	s.share = &h.KeyShares[i]
@@ -290,7 +314,7 @@ func (s *Server) chooseSuite(theirs []suite.ID) (*suite.Suite, bool) {
 
 // askAgain sends a HelloRetryRequest.
 func (s *Server) askAgain(group suite.GroupID, msg []byte) (serverState, error) {
-	if s.first != nil {
+	if s.result.Retried {
 		return nil, s.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the client's second hello has no key share in %s", group)
 	}
 	s.first = append([]byte(nil), msg...)
