@@ -36,8 +36,9 @@ const (
 	earlyWindow = 10_000
 	// minSkip is how many bytes of records a server drops at least that are early
 	// data which it does not take: its own tickets may have allowed it before a
-	// change, or somebody else's.
-	minSkip = 16 << 10
+	// change, or somebody else's, such as the 16 KiB that are usual, and more where
+	// each record holds little.
+	minSkip = 64 << 10
 )
 
 // EarlyWindow is the same in seconds, for who keeps a register of hellos: one is

@@ -409,3 +409,30 @@ func TestWhatIsInsideARecordIsAnsweredWith(t *testing.T) {
 		})
 	}
 }
+
+// test-tls13-0rtt-garbage: early data of a session that nobody knows is skipped, as
+// much of it as a ticket of 16 KiB would have allowed in any cut.
+func TestEarlyDataOfAnUnknownSessionIsSkipped(t *testing.T) {
+	for name, set := range map[string]func() setting{"at once": usual, "behind a HelloRetryRequest": retrying} {
+		for _, sizes := range [][]int{{record.MaxPlaintext}, {record.MaxPlaintext / 2, record.MaxPlaintext / 2}, slices.Repeat([]int{64}, 256)} {
+			s := set()
+			s.server.Resume = true
+			h := newHandClient(t, s, func(h *byHand) {
+				offering(h, 0)
+				each := h.each
+				h.each = func(msg []byte) bool {
+					each(msg)
+					for _, n := range sizes {
+						h.put(h.clear(record.ApplicationData, make([]byte, n+1+suite.TagLen)...))
+					}
+					return true
+				}
+			})
+			d := newServer(t, s)
+			d.feed(h.out)
+			if d.err != nil {
+				t.Errorf("%s, %d records: %v", name, len(sizes), d.err)
+			}
+		}
+	}
+}
