@@ -1,11 +1,14 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+
+	"github.com/mutual-tls/mutual/mtls"
 )
 
 func rows() []row {
@@ -34,6 +37,10 @@ func rows() []row {
 			prepare: resumptions(setting{mutual: true, group: uint16(g), resumed: true, known: true}),
 		})
 	}
+	out = append(out, row{
+		name: "same, question and answer, ours early", unit: "µs", batch: 150,
+		prepare: questions(setting{mutual: true, group: uint16(tls.X25519), resumed: true, known: true, early: true}),
+	})
 	for _, size := range []int{1 << 10, 16 << 10, 256 << 10} {
 		out = append(out, row{
 			name: fmt.Sprintf("bulk %d KiB writes", size>>10), unit: "µs/write", batch: (96 << 20) / size / 2, bytes: size,
@@ -191,6 +198,97 @@ func resumptions(set setting) func(stack) (func(int) error, func(), error) {
 			return nil
 		}, func() { _ = m.listener.Close() }, nil
 	}
+}
+
+// questions are resumed handshakes with a byte from the client and one back; ours
+// goes early. Another byte follows, with which the next ticket comes.
+func questions(set setting) func(stack) (func(int) error, func(), error) {
+	return func(s stack) (func(int) error, func(), error) {
+		server, client, err := s.shake(set)
+		if err != nil {
+			return nil, nil, err
+		}
+		m, err := newMeeting()
+		if err != nil {
+			return nil, nil, err
+		}
+		one := func() (pair, error) {
+			p, err := m.meet()
+			if err != nil {
+				return p, err
+			}
+			return shake(p, func(c net.Conn) (net.Conn, error) {
+				c, err := server(c)
+				if err != nil {
+					return c, err
+				}
+				return c, answer(c)
+			}, func(c net.Conn) (net.Conn, error) {
+				c, err := client(c)
+				if err != nil {
+					return c, err
+				}
+				return c, ask(c)
+			})
+		}
+		first, err := one()
+		if err != nil {
+			return nil, nil, err
+		}
+		first.close()
+		return func(n int) error {
+			for range n {
+				p, err := one()
+				if err != nil {
+					return err
+				}
+				if !resumed(p.server) || !resumed(p.client) || wasLate(p.client) {
+					return errors.New("a handshake was not resumed, or without early data")
+				}
+				p.close()
+			}
+			return nil
+		}, func() { _ = m.listener.Close() }, nil
+	}
+}
+
+func ask(c net.Conn) error {
+	write := c.Write
+	if m, ok := c.(*mtls.Conn); ok && !m.HandshakeOver() {
+		write = m.WriteEarly
+	}
+	if _, err := write([]byte{1}); err != nil {
+		return err
+	}
+	_, err := io.ReadFull(c, make([]byte, 2))
+	return err
+}
+
+func answer(c net.Conn) error {
+	read := c.Read
+	m, ours := c.(*mtls.Conn)
+	if ours && m.Negotiated().EarlyData == mtls.EarlyAccepted {
+		read = m.ReadEarly
+	}
+	if _, err := read(make([]byte, 1)); err != nil {
+		return err
+	}
+	if _, err := c.Write([]byte{1}); err != nil {
+		return err
+	}
+	if ours {
+		if err := m.Handshake(context.Background()); err != nil {
+			return err
+		}
+	}
+	_, err := c.Write([]byte{1})
+	return err
+}
+
+// wasLate says whether c is ours and sent nothing early.
+func wasLate(c net.Conn) bool {
+	m, ok := c.(*mtls.Conn)
+	return ok && m.Negotiated().EarlyData != mtls.EarlyAccepted
 }
 
 // connected is one connection whose handshake is done.

@@ -20,6 +20,8 @@ type setting struct {
 	// resumed turns sessions on; each side judges the other's chain at each
 	// resumption too.
 	resumed bool
+	// early has us send a first question early; crypto/tls has no early data over TCP.
+	early bool
 	// known lets us remember signatures of certificates that were checked before,
 	// as a Server and a Client do. Without it both sides verify every signature
 	// anew, as crypto/tls does.
@@ -75,6 +77,9 @@ func shakeOurs(s setting) (server, client func(net.Conn) (net.Conn, error), err 
 	}
 	if s.resumed {
 		sc.Resumption, cc.Resumption = &mtls.ServerResumption{}, &mtls.ClientResumption{}
+		if s.early {
+			sc.Resumption.EarlyData = &mtls.ServerEarlyData{}
+		}
 	}
 	if err != nil {
 		return nil, nil, err
@@ -89,8 +94,12 @@ func shakeOurs(s setting) (server, client func(net.Conn) (net.Conn, error), err 
 		return nil, nil, err
 	}
 	ctx := context.Background()
+	connect := mc.Connect
+	if s.early {
+		connect = mc.ConnectEarly
+	}
 	return func(c net.Conn) (net.Conn, error) { return asConn(ms.Accept(ctx, c)) },
-		func(c net.Conn) (net.Conn, error) { return asConn(mc.Connect(ctx, c, "orders.internal")) }, nil
+		func(c net.Conn) (net.Conn, error) { return asConn(connect(ctx, c, "orders.internal")) }, nil
 }
 
 func asConn(c *mtls.Conn, err error) (net.Conn, error) {

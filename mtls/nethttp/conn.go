@@ -3,6 +3,7 @@ package nethttp
 import (
 	"errors"
 	"net"
+	"sync"
 	"sync/atomic"
 
 	"github.com/mutual-tls/mutual/mtls"
@@ -31,24 +32,55 @@ type conn struct {
 	// refusal is why reading ended, where that was a refusal: net/http has
 	// words of its own for a connection that ends before its first answer.
 	refusal atomic.Pointer[mtls.Refusal]
+
+	// Of a server: whether early data is read early, whether all of it was read, and
+	// whether what was read last came early.
+	takesEarly, behindEarly bool
+	cameEarly               atomic.Bool
+	// Of a client: speaks is the protocol that it was made for, late says that
+	// nothing is to be sent early any more, sentEarly that something was, settled
+	// that it arrived, lost that it did not.
+	speaks                         string
+	late, sentEarly, settled, lost atomic.Bool
+	began                          chan struct{} // closed at the first Write, or at Close
+	begin                          sync.Once
 }
 
 func wrap(c *mtls.Conn, server bool) *conn {
-	return &conn{Conn: c, mutual: c, server: server, decided: !server}
+	return &conn{Conn: c, mutual: c, server: server, decided: !server, speaks: spokenOver(c), began: make(chan struct{})}
 }
 
 // spokenOver is what the connection speaks: without ALPN it is HTTP/1.1.
 func spokenOver(c *mtls.Conn) string {
-	if c.Negotiated().ALPN == http2 {
+	alpn := c.Negotiated().ALPN
+	if !c.HandshakeOver() && alpn == "" {
+		alpn = c.EarlyProtocol() // what a client's early data is for
+	}
+	if alpn == http2 {
 		return http2
 	}
 	return http1
 }
 
+func (c *conn) read(p []byte) (int, error) {
+	switch {
+	case c.server && !c.behindEarly:
+		return c.readEarly(p)
+	case !c.server:
+		if !c.mutual.HandshakeOver() {
+			<-c.began // net/http reads before it writes, and reading ends the time for early data
+		}
+		if err := c.settle(); err != nil {
+			return 0, err
+		}
+	}
+	return c.Conn.Read(p)
+}
+
 // Read holds the client to the protocol that was agreed on. net/http reads from
 // one goroutine at a time.
 func (c *conn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
+	n, err := c.read(p)
 	if r, ok := mtls.RefusalOf(err); ok {
 		c.refusal.Store(r)
 	}

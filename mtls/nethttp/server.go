@@ -20,7 +20,10 @@ func Serve(l *mtls.Listener, h http.Handler) error {
 }
 
 // Server is an http.Server over mtls.
-type Server struct{ inner http.Server }
+type Server struct {
+	inner http.Server
+	early func(*http.Request) bool // nil: nothing is answered early
+}
 
 // NewServer makes a Server of what like says: its handler, limits, hooks and
 // log. The copy is taken now, and like is not used afterwards: it could still be
@@ -29,9 +32,10 @@ type Server struct{ inner http.Server }
 // Its TLSConfig and Protocols are not looked at: what is spoken is what the
 // mtls.Server offers by ALPN.
 func NewServer(like *http.Server) *Server {
-	s := &Server{inner: http.Server{
+	s := &Server{}
+	s.inner = http.Server{
 		Addr:                         like.Addr,
-		Handler:                      handler(like.Handler),
+		Handler:                      s.handler(like.Handler),
 		DisableGeneralOptionsHandler: like.DisableGeneralOptionsHandler,
 		ReadTimeout:                  like.ReadTimeout,
 		ReadHeaderTimeout:            like.ReadHeaderTimeout,
@@ -42,7 +46,7 @@ func NewServer(like *http.Server) *Server {
 		ErrorLog:                     like.ErrorLog,
 		BaseContext:                  like.BaseContext,
 		HTTP2:                        like.HTTP2,
-	}}
+	}
 	s.inner.Protocols = new(http.Protocols)
 	s.inner.Protocols.SetHTTP1(true)
 	s.inner.Protocols.SetUnencryptedHTTP2(true)
@@ -52,7 +56,7 @@ func NewServer(like *http.Server) *Server {
 		if !ok {
 			return ctx
 		}
-		ctx = context.WithValue(ctx, connKey{}, &holder{c.mutual})
+		ctx = context.WithValue(ctx, connKey{}, &holder{c.mutual, c})
 		if then != nil {
 			ctx = then(ctx, c.mutual)
 		}
@@ -63,7 +67,7 @@ func NewServer(like *http.Server) *Server {
 
 // Serve answers the connections of l until Shutdown or Close, and then returns
 // http.ErrServerClosed. It may be called for several listeners.
-func (s *Server) Serve(l *mtls.Listener) error { return s.inner.Serve(listener{l}) }
+func (s *Server) Serve(l *mtls.Listener) error { return s.inner.Serve(listener{l, s}) }
 
 // Shutdown ends in order: nothing new is accepted, and what is in flight is
 // waited for, until ctx ends.
@@ -76,19 +80,24 @@ func (s *Server) Close() error { return s.inner.Close() }
 func (s *Server) RegisterOnShutdown(f func()) { s.inner.RegisterOnShutdown(f) }
 
 // listener hands net/http our wrapper.
-type listener struct{ *mtls.Listener }
+type listener struct {
+	*mtls.Listener
+	server *Server
+}
 
 func (l listener) Accept() (net.Conn, error) {
 	c, err := l.AcceptConn()
 	if err != nil {
 		return nil, err
 	}
-	return wrap(c, true), nil
+	w := wrap(c, true)
+	w.takesEarly = l.server.early != nil
+	return w, nil
 }
 
 // handler fills r.TLS, and has a connection whose peer's admission has ended
 // drained: HTTP/2 says GOAWAY, HTTP/1.1 "Connection: close".
-func handler(next http.Handler) http.Handler {
+func (s *Server) handler(next http.Handler) http.Handler {
 	if next == nil {
 		next = http.DefaultServeMux
 	}
@@ -100,6 +109,9 @@ func handler(next http.Handler) http.Handler {
 		r.TLS = State(c)
 		if c.Context().Err() != nil {
 			w.Header().Set("Connection", "close")
+		}
+		if s.early != nil && s.tooEarly(w, r) {
+			return
 		}
 		next.ServeHTTP(w, r)
 	})

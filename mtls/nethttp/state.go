@@ -13,7 +13,10 @@ import (
 type connKey struct{}
 
 // holder is filled when it is known which connection a request goes over.
-type holder struct{ conn *mtls.Conn }
+type holder struct {
+	conn *mtls.Conn
+	over *conn // a server's
+}
 
 // Conn is the connection that r came over, or, for resp.Request of a Transport's
 // response, the one it went over. It is for what a handler asks of it (its peer,

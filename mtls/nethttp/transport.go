@@ -47,6 +47,9 @@ const maxOrigins = 1 << 12
 // name that a server is proven to have is the host of the URL.
 func NewTransport(client *mtls.Client) *Transport {
 	return NewTransportDial(func(ctx context.Context, address string) (*mtls.Conn, error) {
+		if early, _ := ctx.Value(earlyKey{}).(bool); early {
+			return client.DialEarly(ctx, "tcp", address)
+		}
 		return client.Dial(ctx, "tcp", address)
 	}, nil)
 }
@@ -89,13 +92,31 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, err
 	}
+	early := asksEarly(req)
+	resp, again, err := t.send(req, address, early)
+	if !again && (!early || err != nil || resp.StatusCode != http.StatusTooEarly) {
+		return resp, err
+	}
+	if err == nil {
+		_ = resp.Body.Close() // RFC 8470, section 5.2: once more, and not early
+	}
+	resp, _, err = t.send(req, address, false)
+	return resp, err
+}
+
+// send carries out one request. Where it went over a connection whose early data
+// was lost, the server has seen nothing of it, and it may go out again.
+func (t *Transport) send(req *http.Request, address string, early bool) (resp *http.Response, again bool, err error) {
 	held := &holder{}
 	var last atomic.Pointer[conn]
-	ctx := context.WithValue(req.Context(), connKey{}, held)
+	ctx := context.WithValue(context.WithValue(req.Context(), connKey{}, held), earlyKey{}, early)
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) {
 		if c, ok := i.Conn.(*conn); ok {
 			held.conn = c.mutual
 			last.Store(c)
+			if !early {
+				c.late.Store(true) // before anything of this request is written
+			}
 		}
 	}})
 	out := req.WithContext(ctx)
@@ -105,15 +126,18 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		out.Body = body
 	}
 	o := t.origin(address)
-	resp, err := t.roundTrip(out, o, address, body)
+	resp, err = t.roundTrip(out, o, address, body)
+	if c := last.Load(); err != nil && c != nil && c.lost.Load() && !body.used() {
+		return nil, true, err
+	}
 	body.letGo()
 	if err != nil {
-		return nil, withRefusal(err, last.Load())
+		return nil, false, withRefusal(err, last.Load())
 	}
 	if held.conn != nil {
 		resp.TLS = State(held.conn)
 	}
-	return resp, nil
+	return resp, false, nil
 }
 
 // withRefusal makes sure that who was refused learns why: net/http does not keep
