@@ -285,3 +285,71 @@ func TestRequestsThatLie(t *testing.T) {
 		t.Run(name, func(t *testing.T) { failedWith(t, err, c.alert) })
 	}
 }
+
+// Over QUIC nobody may ask, whatever the client offers (RFC 9001, section 4.4).
+func TestOverQUICNobodyIsAskedLater(t *testing.T) {
+	client, server := over(t, later())
+	for _, e := range []*end{client, server} {
+		cfg := *e.Result().Standing.cfg
+		cfg.QUIC = true
+		c := core{cfg: &cfg, hash: e.Result().Standing.suite.NewHash()}
+		st := &Standing{client: e == client}
+		c.keepTranscript(st, true)
+		if st.post != nil || st.noPost != ErrAuthForbidden {
+			t.Errorf("%v, %v", st.post, st.noPost)
+		}
+	}
+}
+
+// Whatever a client says after the handshake, nothing breaks, and nobody is proven
+// but by what it really made.
+func FuzzAnswerAfterTheHandshake(f *testing.F) {
+	client, server := over(f, later())
+	w, _ := ask(f, client, server)
+	honest := flight(f, client, w, leaf("ed25519"))
+	whole := slices.Concat(honest...)
+	f.Add(whole, false)
+	f.Add(slices.Concat(honest[0], honest[2]), false)
+	f.Add([]byte{24, 0, 0, 1, 0}, true)
+	m := message.CertificateRequest{Context: []byte{1}, Schemes: usual().client.Schemes}
+	request, err := m.Append(nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(request, true)
+	st := server.Result().Standing
+	open := map[string][]byte{}
+	for context, r := range st.post.open {
+		open[context] = r
+	}
+	f.Fuzz(func(t *testing.T, b []byte, toClient bool) {
+		s := &Standing{suite: st.suite, client: toClient, read: st.read, write: st.write, cfg: st.cfg}
+		s.post = &postAuth{cfg: st.post.cfg, transcript: st.post.transcript, open: map[string][]byte{}}
+		if !toClient {
+			for context, r := range open {
+				s.post.open[context] = r
+			}
+		}
+		all := b
+		for len(b) >= message.HeaderLen {
+			_, n := message.Header(b)
+			if n > len(b)-message.HeaderLen {
+				break
+			}
+			if effect, err := s.Message(b[:message.HeaderLen+n]); err != nil {
+				break
+			} else if effect&RekeyRead != 0 && s.Midway() {
+				t.Fatal("keys change inside an answer")
+			}
+			b = b[message.HeaderLen+n:]
+		}
+		for _, a := range s.Answers() {
+			if len(a.Chain) > 0 && !bytes.Contains(all, whole) {
+				t.Fatal("something else was taken")
+			}
+		}
+		if len(s.post.open) > maxAsked {
+			t.Fatalf("%d requests are open", len(s.post.open))
+		}
+	})
+}
