@@ -45,6 +45,9 @@ type ServerConfig struct {
 	// hellos, which then costs us no memory: see docs/library.md. Each handshake
 	// takes one round trip more. Not with ECH.
 	Cookies *TicketKeys
+	// LegacyPKCS1 takes signatures by PKCS #1 v1.5 of clients whose RSA keys can't do
+	// RSASSA-PSS, as some TPMs' (RFC 9963). Off, TLS 1.3 has no such.
+	LegacyPKCS1 bool
 	// Refused, if not nil, is told of every connection that Listener refuses.
 	// It is called concurrently.
 	Refused func(remote net.Addr, refusal *Refusal)

@@ -195,7 +195,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.hs.ClientAuth = auth
+	e.hs.ClientAuth, e.hs.LegacyPKCS1 = auth, cfg.LegacyPKCS1
 	if e.renewals != nil {
 		e.hs.SideALPN = RenewalProtocol
 	}

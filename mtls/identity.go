@@ -190,13 +190,16 @@ func (c *Certificate) Chain() [][]byte { return c.chain }
 func (c *Certificate) Schemes() []Scheme { return c.schemes }
 
 // Signing is c with a key that signs with these schemes alone, the preferred
-// first: for a key service that does not make all that its key could.
+// first: for a key service that does not make all that its key could. An RSA key
+// that can't do RSASSA-PSS, as some TPMs', may so sign by PKCS #1 v1.5 in a client
+// (rsa_pkcs1_sha256_legacy, 0x0420, and the next; RFC 9963), which no certificate
+// does unasked; the server has to take it: ServerConfig.LegacyPKCS1.
 func (c *Certificate) Signing(schemes ...Scheme) (*Certificate, error) {
 	if len(schemes) == 0 {
 		return nil, errors.New("no signature scheme is left to sign with")
 	}
 	for i, s := range schemes {
-		if !slices.Contains(c.schemes, s) {
+		if !slices.Contains(c.schemes, s) && !c.legacy(s) {
 			return nil, fmt.Errorf("the certificate's key does not sign with %s", s)
 		}
 		if slices.Contains(schemes[:i], s) {
@@ -212,6 +215,12 @@ func (c *Certificate) Signing(schemes ...Scheme) (*Certificate, error) {
 	defer c.beside.mu.Unlock()
 	own.beside.staple, own.beside.scts = c.beside.staple, c.beside.scts
 	return own, nil
+}
+
+// legacy says whether the key can sign with one of the schemes of RFC 9963.
+func (c *Certificate) legacy(s Scheme) bool {
+	pub, err := suite.PublicOf(c.key)
+	return err == nil && s.IsLegacy() && pub.Fits(s)
 }
 
 // Certificate makes a Certificate an Identity that never changes. It is shown to

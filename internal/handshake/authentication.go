@@ -117,7 +117,7 @@ func (c *core) takeProof(msg, content []byte) error {
 		if m.Scheme != d.Scheme {
 			return c.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the peer signed with %s, and its delegated credential says %s", m.Scheme, d.Scheme)
 		}
-	} else if !has(c.cfg.Schemes, m.Scheme) {
+	} else if !has(c.cfg.Schemes, m.Scheme) && !(c.takesLegacy && m.Scheme.IsLegacy()) {
 		return c.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the peer signed with %s, which was not offered", m.Scheme)
 	}
 	if !c.leaf.Fits(m.Scheme) {

@@ -3,6 +3,7 @@ package handshake
 import (
 	"fmt"
 	"hash"
+	"slices"
 
 	"github.com/mutual-tls/mutual/internal/alert"
 	"github.com/mutual-tls/mutual/internal/code"
@@ -62,6 +63,7 @@ type core struct {
 	// lists are the schemes that we, and the peer, take of such.
 	delegated                          *Delegation
 	takesDelegated, peerTakesDelegated []suite.Scheme
+	takesLegacy                        bool // of a client, PKCS #1 v1.5 (RFC 9963)
 	verify                             Op
 	// session is what a client offers to resume, or a server found; nil for none.
 	session *Session
@@ -352,12 +354,16 @@ func (c *core) chooseScheme(cred *Credential, theirs []suite.Scheme) (suite.Sche
 	if d := cred.Delegated; d != nil {
 		return d.Scheme, c.delegable(cred) && has(theirs, d.Algorithm)
 	}
-	for _, s := range cred.Schemes {
+	ours := cred.Schemes
+	if c.side == observe.Server { // a server must not (RFC 9963, section 2)
+		ours = slices.DeleteFunc(slices.Clone(ours), suite.Scheme.IsLegacy)
+	}
+	for _, s := range ours {
 		if has(theirs, s) && has(c.cfg.Schemes, s) {
 			return s, true
 		}
 	}
-	return pick(cred.Schemes, theirs)
+	return pick(ours, theirs)
 }
 
 func versionName(v uint16) string {

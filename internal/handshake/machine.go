@@ -400,6 +400,9 @@ type Config struct {
 	// PostHandshakeAuth has a client offer to authenticate after the handshake.
 	PostHandshakeAuth bool
 
+	// LegacyPKCS1 has a server take PKCS #1 v1.5 of clients (RFC 9963).
+	LegacyPKCS1 bool
+
 	// PeerTypes are the types of certificate that we take, by preference, and
 	// OwnTypes those that a client can show. They are asked once in a handshake;
 	// nil, and nothing, are X.509.

@@ -487,6 +487,9 @@ func (s *Server) sendEncryptedExtensions(space []byte) error {
 	cr := s.cfg.certificateRequest(nil)
 	s.requestForms(cr)
 	cr.Delegated, s.takesDelegated = s.cfg.Delegated, s.cfg.Delegated
+	if s.takesLegacy = s.cfg.LegacyPKCS1; s.takesLegacy {
+		cr.Schemes = slices.Concat(cr.Schemes, suite.LegacySchemes())
+	}
 	if err := s.greaseRequest(cr); err != nil {
 		return s.misuse(code.Internal, err)
 	}

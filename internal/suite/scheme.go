@@ -1,6 +1,9 @@
 package suite
 
-import "crypto"
+import (
+	"crypto"
+	"slices"
+)
 
 // Scheme is a SignatureScheme's code point (RFC 8446, section 4.2.3).
 type Scheme uint16
@@ -23,6 +26,9 @@ const (
 	PSSPSSWithSHA256       Scheme = 0x0809 // keys with the OID id-RSASSA-PSS
 	PSSPSSWithSHA384       Scheme = 0x080a
 	PSSPSSWithSHA512       Scheme = 0x080b
+	PKCS1WithSHA256Legacy  Scheme = 0x0420 // of clients alone, where both sides want it (RFC 9963)
+	PKCS1WithSHA384Legacy  Scheme = 0x0520
+	PKCS1WithSHA512Legacy  Scheme = 0x0620
 	MLDSA44                Scheme = 0x0904
 	MLDSA65                Scheme = 0x0905
 	MLDSA87                Scheme = 0x0906
@@ -45,6 +51,15 @@ var schemes = certificateSchemes[:13:13]
 // preferred first. PKCS #1 v1.5 is not among them (RFC 8446, section 4.4.3).
 // Not to be changed by the caller.
 func Schemes() []Scheme { return schemes }
+
+var legacySchemes = []Scheme{PKCS1WithSHA256Legacy, PKCS1WithSHA384Legacy, PKCS1WithSHA512Legacy}
+
+// LegacySchemes returns PKCS #1 v1.5 as RFC 9963 lets clients sign with it whose
+// keys can't do RSASSA-PSS. Not to be changed by the caller.
+func LegacySchemes() []Scheme { return legacySchemes }
+
+// IsLegacy says whether s is one of LegacySchemes.
+func (s Scheme) IsLegacy() bool { return slices.Contains(legacySchemes, s) }
 
 // CertificateSchemes returns what is accepted in the signatures of
 // certificates: Schemes, and PKCS #1 v1.5 after them. Not to be changed by the caller.
@@ -88,11 +103,11 @@ func (s Scheme) kind() (family, crypto.Hash) {
 		return familyPSSID, crypto.SHA512
 	case MLDSA44, MLDSA65, MLDSA87:
 		return familyMLDSA, 0
-	case PKCS1WithSHA256:
+	case PKCS1WithSHA256, PKCS1WithSHA256Legacy:
 		return familyPKCS1, crypto.SHA256
-	case PKCS1WithSHA384:
+	case PKCS1WithSHA384, PKCS1WithSHA384Legacy:
 		return familyPKCS1, crypto.SHA384
-	case PKCS1WithSHA512:
+	case PKCS1WithSHA512, PKCS1WithSHA512Legacy:
 		return familyPKCS1, crypto.SHA512
 	}
 	return noFamily, 0
@@ -105,6 +120,12 @@ func (s Scheme) String() string {
 		return "rsa_pkcs1_sha1"
 	case ECDSAWithSHA1:
 		return "ecdsa_sha1"
+	case PKCS1WithSHA256Legacy:
+		return "rsa_pkcs1_sha256_legacy"
+	case PKCS1WithSHA384Legacy:
+		return "rsa_pkcs1_sha384_legacy"
+	case PKCS1WithSHA512Legacy:
+		return "rsa_pkcs1_sha512_legacy"
 	case PKCS1WithSHA256:
 		return "rsa_pkcs1_sha256"
 	case PKCS1WithSHA384:

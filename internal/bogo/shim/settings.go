@@ -134,7 +134,13 @@ func init() {
 				}
 			})
 		}),
-		numberChange("verify-prefs", func(c *config, v mtls.Scheme) { c.Schemes = append(c.Schemes, v) }),
+		numberChange("verify-prefs", func(c *config, v mtls.Scheme) {
+			if v.IsLegacy() && c.server != nil {
+				c.server.LegacyPKCS1 = true
+				return
+			}
+			c.Schemes = append(c.Schemes, v)
+		}),
 		doesWith("advertise-alpn", func(s *settings, v string) error {
 			s.change(func(c *config) {
 				if c.client != nil {
