@@ -17,16 +17,17 @@ import (
 // what it sends over the runner's connection are records of a type, a level, the
 // suite and the length, with the secret in front of the content.
 type stack struct {
-	on     bool
-	params []byte
-	expect []byte
-	legacy int
+	on      bool
+	params  []byte
+	expect  []byte
+	context string // of early data
 }
 
 func init() {
 	register(
 		toggle("quic", func(s *settings) *bool { return &s.quic.on }),
 		octets("quic-transport-params", func(s *settings) *[]byte { return &s.quic.params }),
+		text("quic-early-data-context", func(s *settings) *string { return &s.quic.context }),
 		octets("expect-quic-transport-params", func(s *settings) *[]byte { return &s.quic.expect }),
 		doesWith("quic-use-legacy-codepoint", func(_ *settings, v string) error {
 			if v != "0" {
@@ -85,14 +86,24 @@ func (c *connection) overQUIC(ctx context.Context, begin func(mtls.QUICConfig) (
 	cfg := mtls.QUICConfig{
 		Local: c.transport.LocalAddr(), Remote: c.transport.RemoteAddr(),
 		Parameters: func([]byte) ([]byte, error) { return c.settings.quic.params, nil },
+		Early:      c.early.enabled, EarlyContext: []byte(c.settings.quic.context),
 	}
 	conn, err := begin(cfg)
 	if err != nil {
 		return nil, err
 	}
 	q.QUICConn = conn
-	for err = q.settle(ctx, nil); err == nil && !q.Done(); {
-		err = q.receive(ctx)
+	err = q.settle(ctx, nil)
+	if err == nil {
+		err = c.earlyOverQUIC(q)
+	}
+	for err == nil && !q.Done() {
+		if err = q.receive(ctx); err == nil && c.server {
+			err = q.echoEarly()
+		}
+	}
+	if err == nil && c.early.offered {
+		err = c.afterEarlyOverQUIC(q)
 	}
 	if err != nil {
 		return nil, err
@@ -213,3 +224,52 @@ func (q *overQUIC) Write(p []byte) (int, error) {
 func (q *overQUIC) CloseWrite() error { return nil }
 
 func (q *overQUIC) Rekey(bool) error { return errors.New("there is no KeyUpdate over QUIC") }
+
+// earlyOverQUIC is a client that may send early data: it sends what is to be
+// written first.
+func (c *connection) earlyOverQUIC(q *overQUIC) error {
+	if c.early.offered = !c.server && q.write[mtls.QUICEarly].secret != nil; !c.early.offered {
+		return nil
+	}
+	if c.early.notOffered {
+		return errors.New("early data was offered, and was not to be")
+	}
+	for range c.after.initialWrites {
+		if !c.after.writesFirst {
+			break
+		}
+		if err := q.put(recordApplication, mtls.QUICEarly, []byte(c.after.initialWrite)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// afterEarlyOverQUIC looks at what became of it. Where the server did not take it,
+// the settings are those that are for that.
+func (c *connection) afterEarlyOverQUIC(q *overQUIC) error {
+	got := q.Negotiated().EarlyData
+	c.early.written = got == mtls.EarlyAccepted
+	if !c.resumes || !c.early.rejected {
+		return nil
+	}
+	if got != mtls.EarlyRejected {
+		return fmt.Errorf("what became of early data is %d, and it was to be rejected", got)
+	}
+	c.settings = c.retry
+	c.early.offered = true
+	return nil
+}
+
+// echoEarly gives back what came early, before the handshake is over.
+func (q *overQUIC) echoEarly() error {
+	if len(q.data) == 0 || q.write[mtls.QUICApplication].secret == nil {
+		return nil
+	}
+	for i := range q.data {
+		q.data[i] ^= 0xff
+	}
+	err := q.put(recordApplication, mtls.QUICApplication, q.data)
+	q.data = nil
+	return err
+}
