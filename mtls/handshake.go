@@ -176,7 +176,7 @@ func (c *Conn) selectCertificate(ctx context.Context, op *handshake.Op) handshak
 
 func (c *Conn) verifyPeer(ctx context.Context, op *handshake.Op) handshake.Answer {
 	c.claim = Claim{
-		Occasion: FullHandshake, Role: c.peerRole(), OCSP: op.OCSP, Timestamps: op.SCTs, ServerName: c.serverName,
+		Occasion: FullHandshake, Role: c.peerRole(), OCSP: op.OCSP, Timestamps: op.SCTs, AskedOCSP: c.hs.Certificates.OCSP, ServerName: c.serverName,
 		Now: c.clock(), Remote: c.transport.RemoteAddr(),
 	}
 	c.claim.show(op.Chain, op.Type)

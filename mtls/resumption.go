@@ -256,7 +256,7 @@ func (c *Conn) note(what, why string) {
 func (c *Conn) judgeSession(ctx context.Context, op *handshake.Op) handshake.Answer {
 	o := c.origin
 	o.claim = Claim{
-		Occasion: Resumption, Role: c.peerRole(), ServerName: c.serverName,
+		Occasion: Resumption, AskedOCSP: c.hs.Certificates.OCSP, Role: c.peerRole(), ServerName: c.serverName,
 		Now: c.clock(), Remote: c.transport.RemoteAddr(), parsed: o.claim.parsed,
 	}
 	o.claim.show(op.Chain, op.Type)

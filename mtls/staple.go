@@ -9,6 +9,7 @@ import (
 
 	"github.com/mutual-tls/mutual/internal/handshake"
 	"github.com/mutual-tls/mutual/internal/message"
+	"github.com/mutual-tls/mutual/pki"
 )
 
 // Staple is an answer of a certificate's authority about its revocation, shown
@@ -20,6 +21,38 @@ type Staple struct {
 	// From and Until are when it is shown. A response that has ended is shown to
 	// nobody: it proves nothing, and some peers refuse it.
 	From, Until time.Time
+}
+
+// NewStaple is a staple for c of an OCSP response, checked as a peer would check it:
+// that it is about c, says that it is good, holds at the time, and is signed by the
+// issuer or its delegate. The issuer is the second certificate of c's chain, or the
+// one given.
+func NewStaple(c *Certificate, response []byte, issuer *pki.Certificate, now time.Time) (Staple, error) {
+	parsed, err := pki.ParseOCSPResponse(response)
+	if err != nil {
+		return Staple{}, err
+	}
+	chain, err := pki.ParseChain(c.chain)
+	if err != nil {
+		return Staple{}, err
+	}
+	if len(chain) == 0 {
+		return Staple{}, errors.New("a raw public key has no issuer that could answer for it")
+	}
+	if issuer == nil && len(chain) > 1 {
+		issuer = chain[1]
+	}
+	if issuer == nil {
+		return Staple{}, errors.New("the chain does not hold the issuer, and none was given")
+	}
+	answer, err := parsed.About(chain[0], issuer, now)
+	if err != nil {
+		return Staple{}, fmt.Errorf("the OCSP response can't be shown: %w", err)
+	}
+	if answer.Status != pki.OCSPGood {
+		return Staple{}, fmt.Errorf("the OCSP response says that the certificate is %s", answer.Status)
+	}
+	return Staple{Response: response, From: answer.ThisUpdate, Until: answer.NextUpdate}, nil
 }
 
 // maxStaple is the longest response that is shown. Real ones have 0.5 to 3 KiB.

@@ -98,11 +98,27 @@ func verifyPath(anchors *pki.Anchors, profile pki.Profile, known *pki.Known, cla
 			return v
 		}
 	}
+	q.OCSP, q.Stapled = claim.responses(), claim.AskedOCSP
 	v := pki.Verify(q)
 	if !v.OK {
 		return refusedPath(v, chain)
 	}
 	return &Verdict{OK: true, Peer: peerOf(v.Path[0], v.Path), Until: v.NotAfter, Path: v}
+}
+
+// responses are those that came beside the chain and parse. One that does not is as
+// none.
+func (c *Claim) responses() []*pki.OCSPResponse {
+	var out []*pki.OCSPResponse
+	for _, b := range c.OCSP {
+		if len(b) == 0 {
+			continue
+		}
+		if r, err := pki.ParseOCSPResponse(b); err == nil {
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 func refusedPath(v *pki.Verdict, chain []*pki.Certificate) *Verdict {

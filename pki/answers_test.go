@@ -43,6 +43,8 @@ func TestAnAnswerIsGivenOnlyToTheSameQuestion(t *testing.T) {
 		"NoPolicyMapping":  func(q *Question) { q.NoPolicyMapping = true },
 		"NoAnyPolicy":      func(q *Question) { q.NoAnyPolicy = true },
 		"RevocationLists":  func(q *Question) { q.RevocationLists = []*RevocationList{s.inter.list(t, nil)} },
+		"OCSP":             func(q *Question) { q.OCSP = []*OCSPResponse{mustOCSP(t, respond(s.leaf, s.inter).make(t))} },
+		"Stapled":          func(q *Question) { q.Stapled = true },
 		"Known":            func(q *Question) { q.Known = &Known{} }, // another verifier's
 	}
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[Question]()) {

@@ -134,6 +134,17 @@ func (s *search) judgeRevocation() code.Code {
 	return c
 }
 
+// wordsRevocation says what was expected where k is what was found.
+func (s *search) wordsRevocation(k code.Code) string {
+	switch {
+	case k == code.NoStaple:
+		return "a good OCSP response of its issuer, as the certificate says that it comes with one"
+	case len(s.q.RevocationLists) > 0:
+		return "a good revocation list of its issuer, without it"
+	}
+	return "no word of its issuer that it is revoked"
+}
+
 // revocation also says at which place of the path, and what was found.
 func (s *search) revocation() (code.Code, int, string) {
 	for i := 0; i+1 < s.n; i++ {
@@ -154,5 +165,5 @@ func (s *search) revocation() (code.Code, int, string) {
 			}
 		}
 	}
-	return "", 0, "no list that was given has it"
+	return s.judgeStaples()
 }

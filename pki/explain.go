@@ -220,9 +220,9 @@ func (s *search) describe(end ...Check) Path {
 			add(s.anchorCheck(i, c))
 			expected, found := s.wordsPolicies()
 			add(Check{Name: "policies", Certificate: 0, Code: s.judgePolicies(), Expected: expected, Found: found})
-			if len(s.q.RevocationLists) > 0 {
+			if len(s.q.RevocationLists) > 0 || len(s.q.OCSP) > 0 || s.q.Stapled {
 				k, at, found := s.revocation()
-				add(Check{Name: "revocation", Certificate: at, Code: k, Expected: "a good revocation list of its issuer, without it", Found: found})
+				add(Check{Name: "revocation", Certificate: at, Code: k, Expected: s.wordsRevocation(k), Found: found})
 			}
 		}
 	}

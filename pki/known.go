@@ -80,7 +80,7 @@ func keyOf(q *Question) asked {
 // recall is an earlier yes to the same question; nil where there is none that
 // holds now for what is shown now.
 func (k *Known) recall(q *Question) *Verdict {
-	if k == nil || len(q.Chain) == 0 || q.Chain[0] == nil || len(q.Chain) > MaxShown {
+	if k == nil || q.answered() || len(q.Chain) == 0 || q.Chain[0] == nil || len(q.Chain) > MaxShown {
 		return nil
 	}
 	a, ok := k.answers.get(keyOf(q))
@@ -112,6 +112,9 @@ func (k *Known) remember(q *Question, v *Verdict, lists []listEdge) {
 		return
 	}
 	k.learn(v.Path)
+	if q.answered() {
+		return
+	}
 	a := answer{verdict: v, until: v.NotAfter}
 	for _, c := range v.Path {
 		if c.X509.NotBefore.After(a.from) {
@@ -133,6 +136,10 @@ func (k *Known) has(child, issuer *Certificate) bool {
 	_, ok := k.signatures.get(link{child.SHA256, issuer.SHA256})
 	return ok
 }
+
+// answered says whether a verdict rests on OCSP responses, which come anew each
+// time: it is not remembered.
+func (q *Question) answered() bool { return len(q.OCSP) > 0 || q.Stapled }
 
 // learn remembers the signatures of a path that stood.
 func (k *Known) learn(path []*Certificate) {

@@ -23,6 +23,9 @@ type Verdict struct {
 	Path []*Certificate
 	// NotAfter is the earliest end on Path: the verdict does not outlive it.
 	NotAfter time.Time
+	// Staple is what the leaf's issuer said of it by OCSP, where that was given and
+	// can be relied on.
+	Staple *OCSPAnswer
 	// Link is which of the shown certificates was refused, counted from 0; -1
 	// where it was none of them (an anchor, or no certificate at all).
 	Link int

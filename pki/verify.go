@@ -102,6 +102,13 @@ type Question struct {
 	// issuer made one. A list that can't be relied on refuses what it covers; where
 	// there is none, nothing is asked.
 	RevocationLists []*RevocationList
+	// OCSP are responses, stapled or fetched, in any order. What one says that can be
+	// relied on counts: a certificate that is revoked, or that its responder does not
+	// know, is refused. One that can't be relied on is as none.
+	OCSP []*OCSPResponse
+	// Stapled is whether whoever showed the chain was asked for responses: then a leaf
+	// that says that it comes with one (RFC 7633) is refused without a good one.
+	Stapled bool
 	// Known, if not nil, are answers and signatures of before, and learns those of
 	// a path that stands.
 	Known *Known
@@ -160,6 +167,9 @@ type search struct {
 	few   [6]edge
 	lists []listEdge
 	spent bool
+
+	staples int
+	staple  *OCSPAnswer // about the leaf
 }
 
 type edge struct {
@@ -220,6 +230,7 @@ func (s *search) accept() *Verdict {
 			v.NotAfter = e.list.x.NextUpdate
 		}
 	}
+	v.Staple = s.staple
 	s.q.Known.remember(&s.q, v, s.lists)
 	return v
 }

@@ -35,6 +35,7 @@ const (
 	NoPolicy               Code = "M0129"
 	BadRevocationList      Code = "M0130"
 	BadDelegation          Code = "M0139"
+	NoStaple               Code = "M0140"
 )
 
 var certificateEntries = []Entry{
@@ -162,4 +163,8 @@ var certificateEntries = []Entry{
 		"The peer proved itself by a delegated credential, a key that the key of its certificate signed for a few days. It is over, reaches further than seven days, was not signed by that key, or the certificate does not allow delegation.",
 		"Have the peer make a fresh delegated credential, on a machine whose clock is right. Its certificate needs the extension DelegationUsage and the key usage digitalSignature.",
 		alert.IllegalParameter},
+	{NoStaple, "no answer about revocation beside the certificate",
+		"The certificate says that it is always shown with an answer of its authority about its revocation (OCSP must-staple, RFC 7633), the peer was asked for one, and showed none that can be relied on: none at all, one that is over, about another certificate, or not signed by the issuer.",
+		"Have the peer fetch a new OCSP response and staple it: its software may do so by itself once it reaches the responder. What was wrong with the one shown stands beside this code.",
+		alert.BadCertificateStatusResponse},
 }
