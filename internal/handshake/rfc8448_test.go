@@ -284,12 +284,20 @@ func TestRFC8448OurServer(t *testing.T) {
 		p.same("server's handshake secret", d.secrets["handshake write"], p.secret("s hs traffic"))
 
 		// The RFC's EncryptedExtensions, and CertificateRequest, instead of ours.
-		s.hash = transcriptOf(s.suite, p.messages[:slices.IndexFunc(p.messages, func(m []byte) bool {
-			return bytes.Equal(m, p.all(message.TypeEncryptedExtensions)[0])
-		})+1+len(asked)])
+		theirs := func() hash.Hash {
+			return transcriptOf(s.suite, p.messages[:slices.IndexFunc(p.messages, func(m []byte) bool {
+				return bytes.Equal(m, p.all(message.TypeEncryptedExtensions)[0])
+			})+1+len(asked)])
+		}
+		s.hash = theirs()
 		certificates, proofs, finished := p.all(message.TypeCertificate), p.all(message.TypeCertificateVerify), p.all(message.TypeFinished)
 		if p.psk() == nil {
 			d.answer(SelectCertificate, Answer{Credential: shown(t, certificates[0], proofs[0])})
+			// Ours come with the certificate that they tell of.
+			s.hash = theirs()
+			s.add(certificates[0])
+			s.sign.Input = signedContent(s.side, s.transcript())
+			d.sent = d.sent[max(bytes.Index(d.sent, certificates[0]), 0):]
 			op := d.answer(Sign, Answer{Signature: signature(t, proofs[0])})
 			proven(t, certificates[0], proofs[0], op.Input)
 			d.says(certificates[0], proofs[0], finished[0])
