@@ -2,6 +2,7 @@ package mtls_test
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"log"
@@ -195,4 +196,22 @@ func ExampleServer_QUIC() {
 		}
 		return err
 	}
+}
+
+// A sensor and its collector, with one key that both were given.
+func ExamplePSK() {
+	secret := make([]byte, 32)
+	_, _ = rand.Read(secret) // once, for both
+
+	key := mtls.PSK{Identity: []byte("sensor-7"), Secret: secret, Context: []byte("site 3"), Client: "sensor-7", Server: "collector"}
+	server, err := mtls.NewServer(mtls.ServerConfig{PSKs: []mtls.PSK{key}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	client, err := mtls.NewClient(mtls.ClientConfig{PSKs: []mtls.PSK{key}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(server.Standing(), client.Standing())
+	// Output: 0 0
 }
