@@ -46,7 +46,9 @@ func TestConnectionsGoOnFromEachOther(t *testing.T) {
 
 	w.end()
 	w.clock.move(20 * time.Minute)
-	if resumed() || resumed() {
-		t.Error("a connection went on from another, and nothing is known of what was revoked")
+	for range 2 { // the first could have left what the second goes on from
+		if resumed() {
+			t.Error("a connection went on from another, and nothing is known of what was revoked")
+		}
 	}
 }

@@ -418,8 +418,8 @@ func (q *QUICConn) Done() bool {
 	return q.stands
 }
 
-// Peer, Verdict, Negotiated, Local, PeerChain, Export and Context are as those of a
-// Conn.
+// Peer is who was proven to be at the other end, as that of a Conn; and so are the
+// next ones.
 func (q *QUICConn) Peer() (Peer, bool) { return q.conn.Peer() }
 
 // Verdict is the judgement that admitted the peer, nil where there was none.

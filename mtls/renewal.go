@@ -308,7 +308,7 @@ func (c *Client) Renew(ctx context.Context, conn *Conn) error {
 	if err != nil {
 		return err
 	}
-	defer side.Close()
+	defer func() { _ = side.Close() }()
 	err = side.renew(ctx, conn)
 	conn.renewed(err)
 	return err

@@ -192,7 +192,7 @@ func (s *side) bound(ctx context.Context) func() {
 
 // serveSide serves a side connection, as the server, to its end.
 func (s *Server) serveSide(ctx context.Context, c *Conn) {
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	one := &side{c}
 	for range maxRenewals {
 		var broken *sideBroken

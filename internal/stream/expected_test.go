@@ -171,7 +171,7 @@ func TestWhatAHelloIsAnsweredWith(t *testing.T) {
 		"a session that nobody knows":  {offered, nil, 0},
 		"a session without its binder": {set(message.ExtPreSharedKey, []byte{0, 7, 0, 1, 9, 0, 0, 0, 0, 0, 0}), nil, decode},
 
-		// test-tls13-large-number-of-extensions, -shuffled-extentions
+		// test-tls13-large-number-of-extensions, and the one with them shuffled
 		"4,096 extensions that nobody knows": {manyExtensions(4096, nil), nil, 0},
 		"1,024 with a body":                  {manyExtensions(1024, make([]byte, 32)), nil, 0},
 		"one of many twice": {func(m *message.ClientHello) {
