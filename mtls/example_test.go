@@ -215,3 +215,20 @@ func ExamplePSK() {
 	fmt.Println(server.Standing(), client.Standing())
 	// Output: 0 0
 }
+
+// A client that says something before the server has answered: something that may
+// safely come twice.
+func ExampleClient_DialEarly() {
+	var (
+		ctx      = context.Background()
+		client   *mtls.Client // of NewClient, with ClientResumption
+		question []byte
+	)
+	_ = func() error {
+		server, err := mtls.NewServer(mtls.ServerConfig{ /* … */ Resumption: &mtls.ServerResumption{EarlyData: &mtls.ServerEarlyData{}}})
+		conn, err := client.DialEarly(ctx, "tcp", "orders:8443") // answers at once where a session allows it
+		_, err = conn.WriteEarly(question)                       // ErrEarlyDataOver where it does not: then Write it
+		_ = server
+		return err
+	}
+}
