@@ -116,6 +116,19 @@ func (r *Recorder) serverHello(s *Step) {
 	s.fact("encryption", "%s: %s, and %s to hash with", m.CipherSuite, cipher, hash)
 }
 
+// hiddenHello tells of the hello that travels encrypted in the last one.
+func (r *Recorder) hiddenHello(msg []byte) {
+	var m message.ClientHello
+	switch err := m.Parse(bytes.Clone(msg)); {
+	case err != nil:
+		r.last().fact("hidden in it", "a hello that does not parse")
+	case m.ServerName == "":
+		r.last().fact("hidden in it", "the hello that is meant, encrypted; it names nobody")
+	default:
+		r.last().fact("hidden in it", "the hello that is meant, encrypted: it is for %s", plain(m.ServerName))
+	}
+}
+
 func (r *Recorder) encryptedExtensions(s *Step) {
 	var m message.EncryptedExtensions
 	if m.Parse(s.Bytes) != nil {

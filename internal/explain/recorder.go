@@ -60,6 +60,8 @@ func (r *Recorder) Observe(e observe.Event) {
 		}
 	case observe.Alert:
 		r.alert(e)
+	case observe.Hidden:
+		r.hiddenHello(e.Bytes)
 	case observe.Done:
 		r.done = true
 	}
@@ -162,5 +164,7 @@ func (r *Recorder) agreed(e observe.Event) {
 		}
 	case "alpn":
 		r.story.ALPN = e.Value
+	case "encrypted client hello":
+		r.last().fact("encrypted hello", "%s", e.Value)
 	}
 }

@@ -287,6 +287,9 @@ func (c *Client) sendHello() error {
 		return c.misuse(code.Internal, err)
 	}
 	c.send(Initial, sent)
+	if c.ech != nil && !c.rejectedECH() {
+		c.hidden(c.side, b)
+	}
 	if c.hello.EarlyData {
 		c.beginEarly(b)
 	}

@@ -12,7 +12,6 @@ import (
 	"github.com/mutual-tls/mutual/internal/code"
 	"github.com/mutual-tls/mutual/internal/ech"
 	"github.com/mutual-tls/mutual/internal/message"
-	"github.com/mutual-tls/mutual/internal/observe"
 	"github.com/mutual-tls/mutual/internal/suite"
 )
 
@@ -130,7 +129,6 @@ func (c *Client) enclose(inner []byte) ([]byte, error) {
 		return nil, err
 	}
 	copy(c.ech.outer.ECH.Payload, payload) // which lies in b
-	c.hidden(observe.Client, inner)
 	return b, nil
 }
 

@@ -50,7 +50,7 @@ const (
 	// Done: the handshake is over for this side.
 	Done
 	// Hidden: the ClientHello in Bytes, which From means, travels encrypted in the
-	// one that is told next by who sends it, and was told last by who reads it.
+	// one that was told before.
 	Hidden
 )
 
