@@ -26,6 +26,8 @@ type setting struct {
 	// as a Server and a Client do. Without it both sides verify every signature
 	// anew, as crypto/tls does.
 	known bool
+	// hidden has the client encrypt its hello (Encrypted Client Hello).
+	hidden bool
 }
 
 // stack is one implementation of TLS and of path validation.
@@ -81,6 +83,10 @@ func shakeOurs(s setting) (server, client func(net.Conn) (net.Conn, error), err 
 			sc.Resumption.EarlyData = &mtls.ServerEarlyData{}
 		}
 	}
+	if s.hidden {
+		sc.ECH = echKeys
+		cc.ECH = &mtls.ClientECH{Source: echKeys.ConfigList()}
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -123,6 +129,10 @@ func shakeTheirs(s setting) (server, client func(net.Conn) (net.Conn, error), er
 		cc.ClientSessionCache = tls.NewLRUClientSessionCache(8)
 		// By itself it takes the verdict of the full handshake, and looks at ends.
 		sc.VerifyConnection, cc.VerifyConnection = judge(pool, "", x509.ExtKeyUsageClientAuth), judge(pool, "orders.internal", x509.ExtKeyUsageServerAuth)
+	}
+	if s.hidden {
+		sc.EncryptedClientHelloKeys = []tls.EncryptedClientHelloKey{echKey}
+		cc.EncryptedClientHelloConfigList = echKeys.ConfigList()
 	}
 	sc.CurvePreferences, cc.CurvePreferences = []tls.CurveID{tls.CurveID(s.group)}, []tls.CurveID{tls.CurveID(s.group)}
 	shake := func(c *tls.Conn) (net.Conn, error) {

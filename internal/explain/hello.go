@@ -119,7 +119,7 @@ func (r *Recorder) serverHello(s *Step) {
 // hiddenHello tells of the hello that travels encrypted in the last one.
 func (r *Recorder) hiddenHello(msg []byte) {
 	var m message.ClientHello
-	switch err := m.Parse(bytes.Clone(msg)); {
+	switch err := m.Parse(msg); {
 	case err != nil:
 		r.last().fact("hidden in it", "a hello that does not parse")
 	case m.ServerName == "":
