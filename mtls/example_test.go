@@ -3,6 +3,7 @@ package mtls_test
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -221,14 +222,43 @@ func ExamplePSK() {
 func ExampleClient_DialEarly() {
 	var (
 		ctx      = context.Background()
+		sc       mtls.ServerConfig
 		client   *mtls.Client // of NewClient, with ClientResumption
 		question []byte
 	)
 	_ = func() error {
-		server, err := mtls.NewServer(mtls.ServerConfig{ /* … */ Resumption: &mtls.ServerResumption{EarlyData: &mtls.ServerEarlyData{}}})
+		sc.Resumption = &mtls.ServerResumption{EarlyData: &mtls.ServerEarlyData{}} // in the server's configuration
+
 		conn, err := client.DialEarly(ctx, "tcp", "orders:8443") // answers at once where a session allows it
-		_, err = conn.WriteEarly(question)                       // ErrEarlyDataOver where it does not: then Write it
-		_ = server
+		if err != nil {
+			return err
+		}
+		if _, err = conn.WriteEarly(question); errors.Is(err, mtls.ErrEarlyDataOver) {
+			_, err = conn.Write(question) // no session allowed it
+		}
 		return err
 	}
+}
+
+// A server whose clients hide whom they ask for.
+func ExampleECHKeys() {
+	var (
+		sc mtls.ServerConfig
+		cc mtls.ClientConfig
+	)
+	err := func() error {
+		key, err := mtls.NewECHKey(mtls.ECHShape{PublicName: "public.example", MaxNameLength: 40})
+		if err != nil {
+			return err
+		}
+		keys, err := mtls.NewECHKeys([]*mtls.ECHKey{key}) // keys.ConfigList() is what to publish; keys.Set rotates
+		if err != nil {
+			return err
+		}
+		sc.ECH = keys // in the server's configuration
+		cc.ECH = &mtls.ClientECH{Source: keys.ConfigList(), Retry: true}
+		return nil
+	}()
+	fmt.Println(err, sc.ECH != nil, cc.ECH != nil)
+	// Output: <nil> true true
 }

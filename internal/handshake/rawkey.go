@@ -81,6 +81,11 @@ func (c *Client) takeTypes(m *message.EncryptedExtensions) error {
 	if m.ServerType != nil {
 		c.result.PeerType = *m.ServerType
 	}
+	if c.rejectedECH() && c.result.PeerType == RawPublicKey {
+		// What vouches for its configs is a certificate for the public name (RFC 9849,
+		// section 6.1.7).
+		return c.wrongType("the server could not read our encrypted hello and shows %s, which can't prove its public name", c.result.PeerType)
+	}
 	if !has(orDefault(c.hello.ServerTypes), c.result.PeerType) {
 		return c.wrongType("the server shows %s, which we do not take", c.result.PeerType)
 	}

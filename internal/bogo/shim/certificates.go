@@ -39,7 +39,7 @@ func (c runnersCodec) Compress(b []byte) ([]byte, error) {
 }
 
 func (c runnersCodec) Decompress(dst, b []byte) error {
-	whole := b
+	var whole []byte
 	switch c.id {
 	case shrinking:
 		whole = append([]byte{0, 0}, b...)
