@@ -1,6 +1,9 @@
 package joined
 
 import (
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -227,13 +230,23 @@ func TestAnAgentThatIsKilledWhileItRenewsGoesOn(t *testing.T) {
 	// An answer that is outstanding is taken first: its key is not to be lost here.
 	settled := h.caller("b", line, "--lifetime", "1h")
 	stage.AwaitAnswer(t, settled.Address)
-	settled.Stop()
-	// The worst moment: the new certificate is on disk, and its key still lies
-	// where the next one is made.
 	found, err := filepath.Glob(filepath.Join(h.place("b"), "id", "*", "web", "identity.pem"))
 	if err != nil || len(found) != 1 {
 		t.Fatalf("%v, %v", found, err)
 	}
+	// It answers by what it had, while it renews.
+	stage.Await(t, "not settled", func() error {
+		if _, err := os.Stat(filepath.Join(filepath.Dir(found[0]), "next.key")); err == nil {
+			return errors.New("a request is outstanding")
+		}
+		if end, due := leafEnd(t, found[0]), time.Now().Add(6*44*time.Minute+40*time.Minute); end.Before(due) {
+			return fmt.Errorf("the certificate ends at %v, and will be renewed", end)
+		}
+		return nil
+	})
+	settled.Stop()
+	// The worst moment: the new certificate is on disk, and its key still lies
+	// where the next one is made.
 	both, err := os.ReadFile(found[0])
 	if err != nil {
 		t.Fatal(err)
@@ -247,6 +260,28 @@ func TestAnAgentThatIsKilledWhileItRenewsGoesOn(t *testing.T) {
 	for _, c := range h.list() {
 		if c.State != "valid" {
 			t.Errorf("%+v", c)
+		}
+	}
+}
+
+// leafEnd is the end of the certificate in an identity's file.
+func leafEnd(t *testing.T, name string) time.Time {
+	t.Helper()
+	rest, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		var b *pem.Block
+		if b, rest = pem.Decode(rest); b == nil {
+			t.Fatalf("there is no certificate in %s", name)
+		}
+		if b.Type == "CERTIFICATE" {
+			c, err := x509.ParseCertificate(b.Bytes)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c.NotAfter
 		}
 	}
 }
