@@ -36,7 +36,7 @@ type connection struct {
 
 // run carries out the handshake, what is to be done behind it, and the end.
 func (c *connection) run() error {
-	if err := c.load(); err != nil {
+	if err := c.load(c.now); err != nil {
 		return err
 	}
 	connect, err := c.endpoint()
@@ -240,6 +240,9 @@ func (c *connection) Verify(_ context.Context, claim *mtls.Claim) (*mtls.Verdict
 	}
 	if err := s.verifyName(claim.ServerName); err != nil {
 		return nil, err
+	}
+	if v, err := s.beside.judge(claim); v != nil || err != nil {
+		return v, err
 	}
 	// An application that does not verify admits whoever it is; one that trusts its
 	// sessions says so when it is asked about one.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"encoding/pem"
@@ -23,6 +24,8 @@ type credential struct {
 	raw               bool   // a key without a certificate
 	delegated         []byte // the delegated credential of the key
 
+	response, timestamps []byte // what is shown beside it
+
 	certificate *mtls.Certificate
 	psk         *mtls.PSK // nil: it is a certificate
 }
@@ -41,7 +44,7 @@ func init() {
 func (s *settings) credential() *credential { return s.own[len(s.own)-1] }
 
 // load reads the credentials' files.
-func (s *settings) load() error {
+func (s *settings) load(now time.Time) error {
 	for _, c := range s.own {
 		if c.certFile == "" && c.keyFile == "" || c.certificate != nil {
 			continue
@@ -86,6 +89,12 @@ func (s *settings) load() error {
 			}
 			// A server without a certificate that can sign has none to show.
 		}
+		if c.certificate == nil {
+			continue
+		}
+		if err := c.staple(now, !s.beside.declines); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -99,11 +108,17 @@ func (c *connection) Certificate(_ context.Context, ask *mtls.Ask) (*mtls.Certif
 	if c.failEarly {
 		return nil, nil
 	}
+	if err := c.beside.mayShow(); err != nil {
+		return nil, err
+	}
 	if want := c.expect.advertisedALPN; want != "" && c.server && !slices.Equal(ask.ALPN, protocols(want)) {
 		return nil, errors.New("the client offers other protocols than expected")
 	}
 	if want := c.expect.verifyPrefs; want != nil && !slices.Equal(ask.Schemes, want) {
 		return nil, errors.New("the peer verifies other schemes than expected")
+	}
+	if want := c.expect.authorities; want != nil && !slices.EqualFunc(ask.Authorities, want, bytes.Equal) {
+		return nil, errors.New("the peer names other authorities than expected")
 	}
 	// In order, and the default last.
 	for _, one := range append(slices.Clone(c.own[1:]), c.own[0]) {

@@ -23,6 +23,7 @@ type expect struct {
 	noSession, ticketRenewal           bool
 	selected                           int // of our credentials; -2: no matter
 	verifyPrefs                        []mtls.Scheme
+	authorities                        [][]byte
 }
 
 func init() {
@@ -48,6 +49,7 @@ func init() {
 		number("expect-selected-credential", func(s *settings) *int { return &s.expect.selected }),
 		ignored("expect-verify-result"),          // a connection stands where its peer was admitted, and only there
 		ignored("expect-extended-master-secret"), // so it is in TLS 1.3
+		ignored("expect-no-session-id"),          // a session is in its ticket where none keeps a store
 		ignored("expect-secure-renegotiation"),   // there is none, which is secure
 		doesWith("expect-total-renegotiations", func(_ *settings, v string) error {
 			if v != "0" {

@@ -37,6 +37,7 @@ type settings struct {
 	after  after
 	expect expect
 	early  early
+	beside beside
 	ech    concealment
 
 	// configure changes what an ordinary server or client is made of; checks
