@@ -246,7 +246,9 @@ func (m *Machine) Uninstall(ctx context.Context, roots ...*pki.Certificate) ([]S
 
 // Check says in which stores the roots are trusted now.
 func (m *Machine) Check(ctx context.Context, roots ...*pki.Certificate) ([]Step, error) {
-	return m.each(ctx, roots, nil, func(s store, r *Receipt, c *pki.Certificate, step *Step) error {
+	looking := *m
+	looking.DryRun = true // it makes no file, nor a lock
+	return looking.each(ctx, roots, nil, func(s store, r *Receipt, c *pki.Certificate, step *Step) error {
 		trusted, err := s.trusts(ctx)
 		if err != nil {
 			return err

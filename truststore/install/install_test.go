@@ -149,9 +149,15 @@ func TestEachDistributionsLayoutTakesARootAndGivesItBackExactly(t *testing.T) {
 			i, c := newImage(t, l.files), root(t)
 			before, m, ctx := i.all(), i.machine(), context.Background()
 
+			steps, err := m.Check(ctx, c)
+			do(t, Untrusted, steps, err)
+			if exists(filepath.Dir(m.Receipt)) {
+				t.Error("looking made a folder")
+			}
+
 			dry := *m
 			dry.DryRun = true
-			steps, err := dry.Install(ctx, c)
+			steps, err = dry.Install(ctx, c)
 			do(t, WouldAdd, steps, err)
 			i.unchanged(before)
 
