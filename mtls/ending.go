@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"time"
 
@@ -54,10 +55,15 @@ func (c *Conn) Close() error { return c.close(true) }
 // may not be all. It is for whoever can't go on, as when what lies behind a
 // gateway broke off; an orderly Close would pass for an orderly end.
 func (c *Conn) Abort() error {
-	if t, ok := c.transport.(interface{ SetLinger(int) error }); ok {
+	breakOff(c.transport)
+	return c.close(false)
+}
+
+// breakOff has the transport's Close reset the connection, where it can.
+func breakOff(transport net.Conn) {
+	if t, ok := transport.(interface{ SetLinger(int) error }); ok {
 		_ = t.SetLinger(0)
 	}
-	return c.close(false)
 }
 
 func (c *Conn) close(orderly bool) error {

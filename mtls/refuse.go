@@ -83,8 +83,13 @@ func (c *Conn) refuseHandshake(ctx context.Context, err error) *Refusal {
 
 // cancel tells the peer that we give the handshake up, as far as that can be done
 // at once: user_canceled, and the close_notify that it has to be followed by (RFC
-// 9846, section 6.1).
+// 9846, section 6.1). A server that is done has let the client in already: to that
+// one an orderly end would look like an empty answer, so the connection breaks.
 func (c *Conn) cancel() {
+	if c.role == RoleServer && c.stream.Done() {
+		breakOff(c.transport)
+		return
+	}
 	_ = c.transport.SetDeadline(time.Now().Add(lingerTime / 10))
 	b := c.stream.Alert(c.stream.Output(), alert.UserCanceled)
 	_, _ = c.transport.Write(c.stream.Alert(b, alert.CloseNotify))
