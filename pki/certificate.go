@@ -48,7 +48,9 @@ type Certificate struct {
 	SHA256 [sha256.Size]byte
 
 	// What the search asks for again and again, worked out once.
-	subject, issuer uint64 // hashes of the raw names
+	subject, issuer uint64 // hashes of the names, as they are compared
+	subjectName     string // as it is compared
+	issuerName      string
 	algorithm       []byte // of the signature, an AlgorithmIdentifier in DER
 	signature       []byte
 	algorithmCode   code.Code // "" where accepted
@@ -150,10 +152,10 @@ func parse(raw []byte, sum [sha256.Size]byte) (*Certificate, error) {
 	}
 	c := &Certificate{
 		Raw: raw, X509: x, DNS: x.DNSNames, SHA256: sum,
-		subject:    maphash.Bytes(seed, x.RawSubject),
-		issuer:     maphash.Bytes(seed, x.RawIssuer),
-		selfIssued: bytes.Equal(x.RawSubject, x.RawIssuer),
+		subjectName: compared(x.RawSubject), issuerName: compared(x.RawIssuer),
 	}
+	c.subject, c.issuer = maphash.String(seed, c.subjectName), maphash.String(seed, c.issuerName)
+	c.selfIssued = c.subjectName == c.issuerName
 	var f fields
 	if err := c.readSignature(&f); err != nil {
 		return nil, err
@@ -388,7 +390,8 @@ func (c *Certificate) IssuerLabel() string {
 	return "a nameless issuer"
 }
 
-// SelfIssued says that subject and issuer are one name.
+// SelfIssued says that subject and issuer are one name, by RFC 5280, section 7.1:
+// it may be written in two ways.
 func (c *Certificate) SelfIssued() bool { return c.selfIssued }
 
 // Equal says that the two are the same certificate, byte for byte.
@@ -397,10 +400,13 @@ func (c *Certificate) Equal(d *Certificate) bool {
 }
 
 func (c *Certificate) sameEntity(d *Certificate) bool {
-	return c.subject == d.subject && bytes.Equal(c.X509.RawSubject, d.X509.RawSubject) &&
+	return c.subject == d.subject && c.subjectName == d.subjectName &&
 		bytes.Equal(c.X509.RawSubjectPublicKeyInfo, d.X509.RawSubjectPublicKeyInfo)
 }
 
+// IssuedInName says that c names d as its issuer. It says nothing of signatures.
+func (c *Certificate) IssuedInName(d *Certificate) bool { return c.issuedBy(d) }
+
 func (c *Certificate) issuedBy(d *Certificate) bool {
-	return c.issuer == d.subject && bytes.Equal(c.X509.RawIssuer, d.X509.RawSubject)
+	return c.issuer == d.subject && c.issuerName == d.subjectName
 }

@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"bytes"
 	"crypto/x509"
 	"fmt"
 	"strings"
@@ -35,6 +36,7 @@ var issuerChecks = []check{
 	{"key", judgeKey, wordsKey},
 	{"critical extensions", judgeCritical, wordsCritical},
 	{"form", judgeForm, wordsForm},
+	{"issuer name", judgeIssuerName, wordsIssuerName},
 	{"authority", judgeAuthority, wordsAuthority},
 	{"path length", judgePathLength, wordsPathLength},
 	{"extended key usage", judgeUsages, wordsUsages},
@@ -155,6 +157,26 @@ func wordsUsages(s *search, i int, c *Certificate) (string, string) {
 		found += ": for clients only, shown by a server"
 	}
 	return expected, found
+}
+
+// judgeIssuerName: names that RFC 5280 calls the same (section 7.1) have to be the
+// same bytes by the letter of the Baseline Requirements (section 7.1.4.1).
+func judgeIssuerName(s *search, i int, c *Certificate) code.Code {
+	if s.q.Profile == WebPKI && !bytes.Equal(s.path[i-1].X509.RawIssuer, c.X509.RawSubject) {
+		return code.CertificateForm
+	}
+	return ""
+}
+
+func wordsIssuerName(s *search, i int, c *Certificate) (string, string) {
+	expected := "the subject that " + s.path[i-1].Label() + " names as its issuer"
+	switch {
+	case judgeIssuerName(s, i, c) != "":
+		return expected + ", byte for byte (profile webpki)", "the same name, written in another way"
+	case !bytes.Equal(s.path[i-1].X509.RawIssuer, c.X509.RawSubject):
+		return expected, "the same name, written in another way"
+	}
+	return expected, "the same name"
 }
 
 // judgeAuthority: RFC 5280, section 6.1.4, (k), (l) and (n).

@@ -84,7 +84,7 @@ func (r *RevocationList) NextUpdate() time.Time { return r.x.NextUpdate }
 // covers says whether the list speaks of certificates that issuer's key signed.
 func (r *RevocationList) covers(issuer *Certificate) bool {
 	a, b := r.x.AuthorityKeyId, issuer.X509.SubjectKeyId
-	return bytes.Equal(r.x.RawIssuer, issuer.X509.RawSubject) && (len(a) == 0 || len(b) == 0 || bytes.Equal(a, b))
+	return sameName(r.x.RawIssuer, issuer.X509.RawSubject) && (len(a) == 0 || len(b) == 0 || bytes.Equal(a, b))
 }
 
 // wrong says why the list can't be relied on under issuer at a time; "" where it can.

@@ -1,7 +1,9 @@
 package pki
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/binary"
 	"slices"
 	"strings"
 	"unicode"
@@ -108,16 +110,28 @@ func directoryString(tag der.Tag, value []byte) (string, bool) {
 // cannot be seen is dropped, compatible letters are one, case does not matter,
 // and any run of spaces is one space.
 func prepared(s string) string {
-	plain := true
+	plain, ascii := true, true
 	for i := range len(s) {
 		c := s[i]
-		if c >= 0x80 || c < 0x20 || c == 0x7f || 'A' <= c && c <= 'Z' || c == ' ' && (i == 0 || i == len(s)-1 || s[i-1] == ' ') {
-			plain = false
-			break
-		}
+		ascii = ascii && 0x20 <= c && c < 0x7f
+		plain = plain && ascii && !('A' <= c && c <= 'Z' || c == ' ' && (i == 0 || i == len(s)-1 || s[i-1] == ' '))
 	}
-	if plain {
+	switch {
+	case plain:
 		return s
+	case ascii: // nearly every name there is
+		out := make([]byte, 0, len(s))
+		for i := range len(s) {
+			c := s[i]
+			switch {
+			case c == ' ' && (len(out) == 0 || out[len(out)-1] == ' '):
+				continue
+			case 'A' <= c && c <= 'Z':
+				c += 'a' - 'A'
+			}
+			out = append(out, c)
+		}
+		return string(bytes.TrimSuffix(out, []byte(" ")))
 	}
 	fold := func(s string) string {
 		var b strings.Builder
@@ -141,6 +155,36 @@ func prepared(s string) string {
 	// Folding may take letters apart, and composing may make new ones to fold.
 	return fold(norm.NFKC.String(fold(norm.NFKC.String(s))))
 }
+
+// maxCompared is how long a Name in DER may be to be compared by what it says;
+// longer ones are compared by their bytes. Real ones have some 200 bytes, and a
+// peer's names are read before anybody trusts them.
+const maxCompared = 4096
+
+// compared is a Name in DER in the form in which two are the same name (RFC 5280,
+// section 7.1): case, spaces and the kind of string make no difference. What is
+// no Name, or a long one, is the same as its very bytes and nothing else.
+func compared(name []byte) string {
+	d, ok := directoryName(nil), false
+	if len(name) <= maxCompared {
+		d, ok = readDirectoryName(string(name))
+	}
+	if !ok {
+		return "=" + string(name)
+	}
+	b := make([]byte, 0, len(name)+len(name)/2)
+	for _, rdn := range d {
+		b = binary.AppendUvarint(append(b, '#'), uint64(len(rdn)))
+		for _, a := range rdn {
+			b = append(binary.AppendUvarint(b, uint64(len(a.oid))), a.oid...)
+			b = append(binary.AppendUvarint(append(b, byte(a.tag)), uint64(len(a.value))), a.value...)
+		}
+	}
+	return string(b)
+}
+
+// sameName says whether two Names in DER are the same name.
+func sameName(a, b []byte) bool { return bytes.Equal(a, b) || compared(a) == compared(b) }
 
 // within says whether d lies in the subtree below base: whether base's relative
 // names are the first of d's.

@@ -325,8 +325,8 @@ func (s *ocspSingle) of(c, issuer *Certificate) bool {
 		"\x60\x86\x48\x01\x65\x03\x04\x02\x02": func(b []byte) []byte { h := sha512.Sum384(b); return h[:] },
 		"\x60\x86\x48\x01\x65\x03\x04\x02\x03": func(b []byte) []byte { h := sha512.Sum512(b); return h[:] },
 	}[s.hash]
-	return h != nil && bytes.Equal(s.serial, serialBytes(c)) && bytes.Equal(c.X509.RawIssuer, issuer.X509.RawSubject) &&
-		bytes.Equal(s.name, h(issuer.X509.RawSubject)) && bytes.Equal(s.key, h(keyBits(issuer)))
+	return h != nil && bytes.Equal(s.serial, serialBytes(c)) && c.issuedBy(issuer) &&
+		bytes.Equal(s.name, h(c.X509.RawIssuer)) && bytes.Equal(s.key, h(keyBits(issuer)))
 }
 
 // serialBytes are the contents of the serial number's INTEGER.
@@ -461,7 +461,7 @@ func OCSPRequest(c, issuer *Certificate, h crypto.Hash) ([]byte, error) {
 							b.AddASN1ObjectIdentifier(oid)
 							b.AddASN1NULL()
 						})
-						b.AddASN1OctetString(sum(issuer.X509.RawSubject))
+						b.AddASN1OctetString(sum(c.X509.RawIssuer))
 						b.AddASN1OctetString(sum(keyBits(issuer)))
 						b.AddASN1(der.INTEGER, func(b *cryptobyte.Builder) { b.AddBytes(serialBytes(c)) })
 					})

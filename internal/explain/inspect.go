@@ -186,7 +186,7 @@ func gather(certificates []*Thing, key *Thing, others []*Thing) *Thing {
 		t.Kind, t.Certificates, t.Warnings = "chain", certificates, nil
 		for i, c := range certificates[1:] {
 			below := certificates[i].certificate
-			if !bytes.Equal(below.X509.RawIssuer, c.certificate.X509.RawSubject) {
+			if !below.IssuedInName(c.certificate) {
 				t.Warnings = append(t.Warnings, fmt.Sprintf("certificate %d was not issued by certificate %d: as a chain, the leaf comes first and each issuer behind", i+1, i+2))
 				break
 			}

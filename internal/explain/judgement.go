@@ -17,7 +17,7 @@ var topics = []struct {
 	name   string
 	checks []string
 }{
-	{"authority", []string{"signature", "issuer", "path", "anchor", "authority", "path length", "name constraints", "policies"}},
+	{"authority", []string{"signature", "issuer", "issuer name", "path", "anchor", "authority", "path length", "name constraints", "policies"}},
 	{"form", []string{"form"}},
 	{"revocation", []string{"revocation"}},
 	{"time", []string{"validity"}},
