@@ -59,6 +59,14 @@ func (c *connection) run() error {
 	if err := errors.Join(c.verifyHandshake(), c.verifyECH()); err != nil {
 		return err
 	}
+	if conn, ok := c.conn.(*mtls.Conn); ok && c.after.again {
+		if c.server && !conn.HandshakeOver() {
+			return unimplemented("Handshake waits for the end of the handshake, also where early data travels")
+		}
+		if err := conn.Handshake(context.Background()); err != nil {
+			return err
+		}
+	}
 	if err := c.begin(); err != nil {
 		return err
 	}

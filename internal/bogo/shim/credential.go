@@ -27,6 +27,7 @@ type credential struct {
 	response, timestamps []byte // what is shown beside it
 
 	certificate *mtls.Certificate
+	unfit       bool      // it is there, and can't sign as it is to
 	psk         *mtls.PSK // nil: it is a certificate
 }
 
@@ -46,7 +47,7 @@ func (s *settings) credential() *credential { return s.own[len(s.own)-1] }
 // load reads the credentials' files.
 func (s *settings) load(now time.Time) error {
 	for _, c := range s.own {
-		if c.certFile == "" && c.keyFile == "" || c.certificate != nil {
+		if c.certFile == "" && c.keyFile == "" || c.certificate != nil || c.unfit {
 			continue
 		}
 		if c.keyFile == "" {
@@ -83,11 +84,9 @@ func (s *settings) load(now time.Time) error {
 			return err
 		}
 		if len(c.schemes) > 0 {
+			// One that is to sign as it can't, or as nobody may, fits nowhere.
 			c.certificate, err = c.certificate.Signing(c.schemes...)
-			if err != nil && !s.server {
-				return unimplemented("%v", err)
-			}
-			// A server without a certificate that can sign has none to show.
+			c.unfit = err != nil
 		}
 		if c.certificate == nil {
 			continue
@@ -125,6 +124,9 @@ func (c *connection) Certificate(_ context.Context, ask *mtls.Ask) (*mtls.Certif
 		if one.certificate != nil && one.fits(ask) {
 			return one.certificate, nil
 		}
+	}
+	if slices.ContainsFunc(c.own, func(o *credential) bool { return o.unfit }) {
+		return nil, mtls.ErrNoneFits
 	}
 	// Whoever has one certificate shows it, as a Certificate that is an Identity does.
 	if len(c.own) == 1 {

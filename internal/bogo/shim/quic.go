@@ -20,6 +20,7 @@ type stack struct {
 	on      bool
 	params  []byte
 	expect  []byte
+	draft   bool   // the code point of the drafts is wanted for the parameters
 	context string // of early data
 }
 
@@ -29,10 +30,9 @@ func init() {
 		octets("quic-transport-params", func(s *settings) *[]byte { return &s.quic.params }),
 		text("quic-early-data-context", func(s *settings) *string { return &s.quic.context }),
 		octets("expect-quic-transport-params", func(s *settings) *[]byte { return &s.quic.expect }),
-		doesWith("quic-use-legacy-codepoint", func(_ *settings, v string) error {
-			if v != "0" {
-				return unimplemented("the code point of the drafts for QUIC's transport parameters")
-			}
+		// Which code point is meant matters where QUIC is spoken.
+		doesWith("quic-use-legacy-codepoint", func(s *settings, v string) error {
+			s.quic.draft = v != "0"
 			return nil
 		}),
 	)
@@ -82,6 +82,9 @@ type overQUIC struct {
 
 // overQUIC carries out the handshake.
 func (c *connection) overQUIC(ctx context.Context, begin func(mtls.QUICConfig) (*mtls.QUICConn, error)) (wire, error) {
+	if c.settings.quic.draft {
+		return nil, unimplemented("the code point of the drafts for QUIC's transport parameters")
+	}
 	q := &overQUIC{net: c.transport, drain: c.drain}
 	cfg := mtls.QUICConfig{
 		Local: c.transport.LocalAddr(), Remote: c.transport.RemoteAddr(),
@@ -233,6 +236,11 @@ func (c *connection) earlyOverQUIC(q *overQUIC) error {
 	}
 	if c.early.notOffered {
 		return errors.New("early data was offered, and was not to be")
+	}
+	if c.after.exportLength > 0 {
+		if _, err := q.Export(c.after.exportLabel, nil, c.after.exportLength); err != nil {
+			return err
+		}
 	}
 	for range c.after.initialWrites {
 		if !c.after.writesFirst {

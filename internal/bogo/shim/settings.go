@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 
+	"github.com/mutual-tls/mutual/internal/suite"
 	"github.com/mutual-tls/mutual/mtls"
 )
 
@@ -68,7 +70,7 @@ type after struct {
 	readSize                         int
 	keyUpdate, keyUpdateFirst        bool
 	exportBetween, neverDone         bool
-	peek                             bool
+	peek, again                      bool
 	resumptionDelay                  int
 }
 
@@ -112,13 +114,14 @@ func init() {
 		toggle("reverify-on-resume", func(s *settings) *bool { return &s.reverify }),
 		ignored("install-ddos-callback"), // an Identity again
 		toggle("fail-ddos-callback", func(s *settings) *bool { return &s.failCert }),
-		doesWith("srtp-profiles", func(*settings, string) error { return nil }), // of DTLS alone
-		ignored("use-early-callback"),                                           // an Identity is asked, and there is no other way
-		ignored("use-old-client-cert-callback"),                                 // the same
-		doesWith("trust-cert", func(*settings, string) error { return nil }),    // the runner's flags alone say whom to admit
-		ignored("implicit-handshake"),                                           // a Conn is given when the handshake is over, before the first Read
-		ignored("partial-write"),                                                // a Write is whole or fails
-		ignored("server-preference"),                                            // always so
+		doesWith("srtp-profiles", func(*settings, string) error { return nil }),     // of DTLS alone
+		ignored("use-early-callback"),                                               // an Identity is asked, and there is no other way
+		ignored("use-old-client-cert-callback"),                                     // the same
+		doesWith("trust-cert", func(*settings, string) error { return nil }),        // the runner's flags alone say whom to admit
+		doesWith("select-next-proto", func(*settings, string) error { return nil }), // NPN, which ended with TLS 1.2, is never offered
+		ignored("implicit-handshake"),                                               // a Conn is given when the handshake is over, before the first Read
+		ignored("partial-write"),                                                    // a Write is whole or fails
+		ignored("server-preference"),                                                // always so
 
 		// What is offered and chosen.
 		text("host-name", func(s *settings) *string { return &s.hostName }),
@@ -136,11 +139,13 @@ func init() {
 			})
 		}),
 		numberChange("verify-prefs", func(c *config, v mtls.Scheme) {
-			if v.IsLegacy() && c.server != nil {
+			switch {
+			case v.IsLegacy() && c.server != nil:
 				c.server.LegacyPKCS1 = true
-				return
+			case slices.Contains(suite.Schemes(), v):
+				c.Schemes = append(c.Schemes, v)
 			}
-			c.Schemes = append(c.Schemes, v)
+			// Others can't be chosen. Whoever is told of nothing else has the usual ones.
 		}),
 		doesWith("advertise-alpn", func(s *settings, v string) error {
 			s.change(func(c *config) {
@@ -191,6 +196,7 @@ func init() {
 		number("read-size", func(s *settings) *int { return &s.after.readSize }),
 		toggle("key-update", func(s *settings) *bool { return &s.after.keyUpdate }),
 		toggle("key-update-before-read", func(s *settings) *bool { return &s.after.keyUpdateFirst }),
+		toggle("no-op-extra-handshake", func(s *settings) *bool { return &s.after.again }),
 		toggle("handshake-never-done", func(s *settings) *bool { return &s.after.neverDone }),
 		number("resumption-delay", func(s *settings) *int { return &s.after.resumptionDelay }),
 
