@@ -18,8 +18,8 @@ const (
 	// maxPerPeer is how many of them are with one server: as many connections
 	// as one opens to it at once.
 	maxPerPeer = 8
-	// maxRequest and maxKeptChain are how long a server's CertificateRequest and
-	// its chain may be where a session with it is kept.
+	// maxRequest and maxKeptChain are how long a server's CertificateRequest and a
+	// peer's chain may be where a session with it is kept.
 	maxRequest   = 8 << 10
 	maxKeptChain = 32 << 10
 )

@@ -23,16 +23,21 @@ import (
 // name, the certificate that each side showed, the hash of the cipher suite.
 // Where one of these is not what it was, the handshake is a full one. Each
 // resumption asks the Verifier, with Occasion Resumption and the chain that was
-// shown in the full handshake; unless it says OK, the handshake is a full one, in
-// which the peer shows and proves what it has now. A session ends with the
-// earliest notAfter of either chain, and seven days after its full handshake,
-// however often it is renewed.
+// shown in the full handshake; unless it says OK, to the same name, the handshake
+// is a full one, in which the peer shows and proves what it has now. A session ends
+// with the earliest notAfter of either chain, and seven days after its full
+// handshake, however often it is renewed.
 
 // ServerResumption has a server give its clients tickets. The zero value is
 // right for one server: keys of its own, drawn at start, rotating daily.
 type ServerResumption struct {
-	// Keys seal the tickets, which then hold the session: nothing is kept here.
+	// Keys seal the tickets, which then hold the session: nothing is kept here but
+	// the chains of clients, each once.
 	Keys *TicketKeys
+	// Chains keeps those chains; nil keeps them in memory, with the Keys. Servers
+	// that share tickets and not chains make a full handshake with each client once
+	// each.
+	Chains ChainStore
 	// Store, instead of Keys, keeps the sessions at this side; each is good for
 	// one resumption.
 	Store SessionStore
@@ -76,9 +81,6 @@ const (
 	sessionLife = 7 * 24 * time.Hour
 	// ticketLife is how long a ticket lives where nobody says.
 	ticketLife = 24 * time.Hour
-	// maxSession is how long a session is that a ticket can hold. Clients send
-	// tickets in their first flight; this is a chain of ten certificates.
-	maxSession = 12 << 10
 	// ticketsGiven is how many tickets a connection gives where nobody says, and
 	// maxTicketsGiven at most: each costs a sealing, or a place in the store.
 	ticketsGiven    = 4
@@ -95,6 +97,7 @@ type resumption struct {
 
 	keys     *TicketKeys
 	store    SessionStore
+	chains   ChainStore
 	lifetime time.Duration
 	register EarlyRegister
 
@@ -102,11 +105,13 @@ type resumption struct {
 }
 
 func newServerResumption(cfg *ServerResumption, mode clientMode) (*resumption, error) {
-	r := &resumption{mode: mode, keys: cfg.Keys, store: cfg.Store, lifetime: cfg.Lifetime}
+	r := &resumption{mode: mode, keys: cfg.Keys, store: cfg.Store, chains: cfg.Chains, lifetime: cfg.Lifetime}
 	_, _ = rand.Read(r.instance[:])
 	switch {
 	case r.keys != nil && r.store != nil:
 		return nil, errors.New("a session goes into a ticket or into a store: give Keys or a Store, not both")
+	case r.chains != nil && r.store != nil:
+		return nil, errors.New("a Store keeps the chain of a client with its session: give Chains with Keys, or leave them out")
 	case r.lifetime < 0 || r.lifetime > sessionLife:
 		return nil, fmt.Errorf("a ticket lives up to %v, not %v", sessionLife, r.lifetime)
 	case cfg.Tickets < 0 || cfg.Tickets > maxTicketsGiven:
@@ -115,6 +120,9 @@ func newServerResumption(cfg *ServerResumption, mode clientMode) (*resumption, e
 		return nil, errors.New("the ticket keys hold no key yet: without a key there are no tickets")
 	case r.keys == nil && r.store == nil:
 		r.keys = &TicketKeys{rotation: DefaultRotation, strikes: strikes{most: maxStrikes}}
+	}
+	if r.chains == nil && r.keys != nil {
+		r.chains = &r.keys.chains
 	}
 	if cfg.EarlyData != nil {
 		r.register = cfg.EarlyData.Register
@@ -150,6 +158,11 @@ type origin struct {
 	// whether the session is resumed.
 	claim   Claim
 	verdict *Verdict
+	// name, packed and kept are a server's: whom the session is of, what it showed as
+	// it is kept, and whether it is.
+	name   string
+	packed []byte
+	kept   bool
 	// peer and request are a client's: by whom its sessions are filed, and for
 	// what certificate the server asked in the full handshake.
 	peer    string
@@ -251,6 +264,8 @@ func (c *Conn) note(what, why string) {
 	}
 }
 
+var errRenamed = errors.New("the session is of somebody else")
+
 // judgeSession asks the verifier about the peer of a session. Whatever it does
 // not admit has to show itself anew.
 func (c *Conn) judgeSession(ctx context.Context, op *handshake.Op) handshake.Answer {
@@ -265,6 +280,10 @@ func (c *Conn) judgeSession(ctx context.Context, op *handshake.Op) handshake.Ans
 	if err != nil || !verdict.OK {
 		c.declined(verdict.Reason)
 		return handshake.Answer{Err: refusedByVerdict{verdict}}
+	}
+	if c.role == RoleServer && identityIn(verdict) != o.name {
+		c.declined("the client of the session has another name now")
+		return handshake.Answer{Err: errRenamed}
 	}
 	o.verdict = verdict
 	c.judged(verdict)

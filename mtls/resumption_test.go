@@ -689,6 +689,7 @@ func TestSettingsOfResumptionThatCanNotBeAreErrors(t *testing.T) {
 	h := newHouse(t)
 	for name, r := range map[string]*mtls.ServerResumption{
 		"keys and a store":  {Keys: shared(t, 1), Store: mtls.NewSessionMemory(1)},
+		"chains in a store": {Chains: mtls.NewChainMemory(0, 0), Store: mtls.NewSessionMemory(1)},
 		"no key yet":        {Keys: &mtls.TicketKeys{}},
 		"eight days":        {Lifetime: 8 * 24 * time.Hour},
 		"negative lifetime": {Lifetime: -1},

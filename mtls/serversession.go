@@ -2,6 +2,7 @@ package mtls
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -16,17 +17,22 @@ import (
 
 // sealed is a session as a ticket or a store holds it.
 //
-// It holds the client's chain, and not a digest of it: the verifier is asked
-// about the chain at each resumption, on any server of a fleet, and judges every
-// link. On the wire it takes the place of the Certificate that the client would
-// send in a full handshake. All else that the session rests on is in one digest.
+// A ticket holds who the client is, as it was verified, and digests of what it
+// showed; the chain lies in a ChainStore, since the verifier is asked about it at
+// each resumption, on any server of a fleet, and judges every link. A session in a
+// store has its chain with it. All else that the session rests on is in one digest.
 type sealed struct {
 	suite             suite.ID
 	secret            []byte
 	first, end, until time.Time
 	rests             [sha256.Size]byte
-	chain             [][]byte
-	kind              Kind // of what is in chain
+	// name is whom the verifier saw, form how the session knows what was shown, and
+	// kind what that was; leaf and digest or chain tell it.
+	name         string
+	form         shownForm
+	kind         Kind
+	leaf, digest [sha256.Size]byte
+	chain        [][]byte
 	// For early data: when the ticket was made, in milliseconds, what hides its
 	// age, how much it allows, and for which protocol.
 	made     uint64
@@ -36,10 +42,22 @@ type sealed struct {
 	context  []byte // over QUIC: what else
 }
 
-const sealedVersion = 3
+// sealedVersion is that of the form. What has another one is no session: it costs
+// a full handshake.
+const sealedVersion = 4
+
+// shownForm is how a session knows what the client showed.
+type shownForm uint8
+
+const (
+	nothing  shownForm = iota // it showed nothing
+	byDigest                  // by leaf and digest, for a ChainStore
+	inFull                    // by the chain itself
+	byKey                     // by leaf, which is the digest of a pre-shared key
+)
 
 func (s *sealed) marshal() ([]byte, error) {
-	size := 160 + len(s.secret) + len(s.alpn) + len(s.context)
+	size := 240 + len(s.secret) + len(s.name) + len(s.alpn) + len(s.context)
 	for _, der := range s.chain {
 		size += 3 + len(der)
 	}
@@ -56,21 +74,28 @@ func (s *sealed) marshal() ([]byte, error) {
 	b.AddUint32(s.maxEarly)
 	b.AddUint8LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes([]byte(s.alpn)) })
 	b.AddUint8LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(s.context) })
-	b.AddUint8(uint8(s.kind))
-	b.AddUint24LengthPrefixed(func(b *cryptobyte.Builder) {
-		for _, der := range s.chain {
-			b.AddUint24LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(der) })
-		}
-	})
+	b.AddUint8LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes([]byte(s.name)) })
+	b.AddUint8(uint8(s.form))
+	switch s.form {
+	case byDigest:
+		b.AddUint8(uint8(s.kind))
+		b.AddBytes(s.leaf[:])
+		b.AddBytes(s.digest[:])
+	case inFull:
+		b.AddUint8(uint8(s.kind))
+		b.AddUint24LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(packChain(s.chain)) })
+	case byKey:
+		b.AddBytes(s.leaf[:])
+	}
 	return b.Bytes()
 }
 
 // unmarshal reads what marshal made. It keeps parts of b.
 func (s *sealed) unmarshal(b []byte) bool {
 	r := cryptobyte.String(b)
-	var version, kind uint8
+	var version, form, kind uint8
 	var id uint16
-	var secret, alpn, context, chain cryptobyte.String
+	var secret, alpn, context, name cryptobyte.String
 	var times [3]uint64
 	if !r.ReadUint8(&version) || version != sealedVersion || !r.ReadUint16(&id) || !r.ReadUint8LengthPrefixed(&secret) {
 		return false
@@ -81,22 +106,40 @@ func (s *sealed) unmarshal(b []byte) bool {
 		}
 	}
 	if !r.CopyBytes(s.rests[:]) || !r.ReadUint64(&s.made) || !r.ReadUint32(&s.ageAdd) || !r.ReadUint32(&s.maxEarly) ||
-		!r.ReadUint8LengthPrefixed(&alpn) || !r.ReadUint8LengthPrefixed(&context) || !r.ReadUint8(&kind) || !r.ReadUint24LengthPrefixed(&chain) || !r.Empty() {
+		!r.ReadUint8LengthPrefixed(&alpn) || !r.ReadUint8LengthPrefixed(&context) || !r.ReadUint8LengthPrefixed(&name) || !r.ReadUint8(&form) {
 		return false
 	}
-	for !chain.Empty() {
-		var der cryptobyte.String
-		if !chain.ReadUint24LengthPrefixed(&der) || len(s.chain) == MaxChain {
-			return false
+	ok := true
+	switch s.form = shownForm(form); s.form {
+	case nothing:
+	case byDigest:
+		ok = r.ReadUint8(&kind) && r.CopyBytes(s.leaf[:]) && r.CopyBytes(s.digest[:])
+	case inFull:
+		var packed cryptobyte.String
+		if ok = r.ReadUint8(&kind) && r.ReadUint24LengthPrefixed(&packed); ok {
+			s.chain, ok = unpackChain(packed)
+			ok = ok && len(s.chain) > 0 && (Kind(kind) != RawPublicKey || len(s.chain) == 1)
 		}
-		s.chain = append(s.chain, der)
-	}
-	s.suite, s.secret, s.kind, s.alpn, s.context = suite.ID(id), secret, Kind(kind), string(alpn), context
-	if (s.kind == RawPublicKey || s.kind == PreSharedKey) && len(s.chain) != 1 {
+	case byKey:
+		kind, ok = uint8(PreSharedKey), r.CopyBytes(s.leaf[:])
+	default:
 		return false
 	}
+	if !ok || !r.Empty() {
+		return false
+	}
+	s.suite, s.secret, s.kind, s.alpn, s.context, s.name = suite.ID(id), secret, Kind(kind), string(alpn), context, string(name)
 	s.first, s.end, s.until = time.Unix(int64(times[0]), 0), time.Unix(int64(times[1]), 0), time.Unix(int64(times[2]), 0)
 	return true
+}
+
+// identityIn is whom a verdict names, as a session keeps it; "" for nobody.
+func identityIn(v *Verdict) string {
+	if v == nil {
+		return ""
+	}
+	name := cmp.Or(v.Peer.SPIFFE, v.Peer.Name())
+	return name[:min(len(name), 255)]
 }
 
 // serverRests is what a server's session rests on.
@@ -130,7 +173,13 @@ func (c *Conn) openTicket(ctx context.Context, op *handshake.Op) handshake.Answe
 			clear(s.secret)
 			break
 		}
-		c.origin.first, c.origin.end, c.origin.rests = s.first, s.end, s.rests
+		chain, why := c.chainOf(ctx, s)
+		if why != "" {
+			c.declined(why)
+			clear(s.secret)
+			break
+		}
+		c.origin.first, c.origin.end, c.origin.rests, c.origin.name = s.first, s.end, s.rests, s.name
 		session := &handshake.Session{
 			Suite: suite.ByID(s.suite), Secret: append([]byte(nil), s.secret...), Index: i,
 			AgeAdd: s.ageAdd, MaxEarlyData: s.maxEarly, ALPN: s.alpn,
@@ -139,10 +188,10 @@ func (c *Conn) openTicket(ctx context.Context, op *handshake.Op) handshake.Answe
 		if !bytes.Equal(s.context, c.origin.context) {
 			session.MaxEarlyData = 0 // it was for other settings
 		}
-		if s.kind == PreSharedKey {
-			session.Proven = c.psks.of(s.chain[0])
+		if s.form == byKey {
+			session.Proven = c.psks.of(s.leaf[:])
 		} else {
-			session.PeerChain, session.PeerType, session.Local, session.OwnType = s.chain, s.kind, own.shown, own.kind
+			session.PeerChain, session.PeerType, session.Local, session.OwnType = chain, s.kind, own.shown, own.kind
 		}
 		clear(s.secret)
 		return handshake.Answer{Session: session}
@@ -178,8 +227,8 @@ func (c *Conn) mayResume(ctx context.Context, op *handshake.Op, s *sealed) (own 
 	case !now.Before(s.until) || !now.Before(s.end) || !now.Before(s.first.Add(sessionLife)):
 		return nil, "the session is over"
 	}
-	if s.kind == PreSharedKey {
-		if c.psks.of(s.chain[0]) == nil {
+	if s.form == byKey {
+		if c.psks.of(s.leaf[:]) == nil {
 			return nil, "the pre-shared key that the session began with was taken out"
 		}
 		return nil, c.sameRests(s, nil, op.ServerName)
@@ -206,10 +255,7 @@ func (c *Conn) sameRests(s *sealed, own *Certificate, serverName string) string 
 func (c *Conn) sealTicket(ctx context.Context, op *handshake.Op) handshake.Answer {
 	o, r, now := c.origin, c.resumption, c.clock()
 	var own *Certificate
-	chain, kind := op.Session.PeerChain, op.Session.PeerType
-	if k := proven(op.Session.Proven); k != nil {
-		chain, kind = [][]byte{k.sum[:]}, PreSharedKey
-	} else {
+	if proven(op.Session.Proven) == nil {
 		own = op.Session.Local.Value.(*Certificate)
 	}
 	claim, verdict := &c.claim, c.verdict
@@ -231,12 +277,12 @@ func (c *Conn) sealTicket(ctx context.Context, op *handshake.Op) handshake.Answe
 	o.end = c.sessionEnd(o.first, own, claim, verdict)
 	s := sealed{
 		suite: op.Session.Suite.ID, secret: op.Session.Secret, first: o.first, end: o.end, rests: o.rests,
-		until: earliest(now.Add(r.lifetime), o.end), chain: chain, kind: kind,
+		until: earliest(now.Add(r.lifetime), o.end), name: identityIn(verdict),
 		made: uint64(now.UnixMilli()), ageAdd: op.Session.AgeAdd, maxEarly: op.Session.MaxEarlyData, alpn: op.Session.ALPN,
 		context: o.context,
 	}
 	lifetime := s.until.Sub(now) / time.Second
-	if lifetime <= 0 {
+	if lifetime <= 0 || !c.fileShown(ctx, &s, op.Session) {
 		return handshake.Answer{}
 	}
 	plain, err := s.marshal()
@@ -250,14 +296,29 @@ func (c *Conn) sealTicket(ctx context.Context, op *handshake.Op) handshake.Answe
 	return handshake.Answer{Ticket: ticket, Lifetime: uint32(lifetime)}
 }
 
+// fileShown notes in s what the client showed, and says whether that can be had
+// again when the session is resumed.
+func (c *Conn) fileShown(ctx context.Context, s *sealed, session *handshake.Session) bool {
+	s.kind = session.PeerType
+	if k := proven(session.Proven); k != nil {
+		s.form, s.kind, s.leaf = byKey, PreSharedKey, k.sum
+		return true
+	}
+	if session.PeerChain == nil {
+		return true
+	}
+	if c.resumption.store != nil {
+		s.form, s.chain = inFull, session.PeerChain
+		return packChain(s.chain) != nil
+	}
+	return c.keepChain(ctx, s, session.PeerChain)
+}
+
 // ticketOf seals a session, or puts it into the store.
 func (c *Conn) ticketOf(ctx context.Context, plain []byte, until time.Time) []byte {
 	r := c.resumption
 	if r.store == nil {
 		defer clear(plain)
-		if len(plain) > maxSession {
-			return nil
-		}
 		ticket, _ := r.keys.seal(c.clock(), plain)
 		return ticket
 	}

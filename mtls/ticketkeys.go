@@ -25,6 +25,7 @@ type TicketKeys struct {
 	rotation time.Duration // 0: keys change by Set alone
 	keys     []ticketKey
 	strikes  strikes // of hellos that brought early data with tickets of ours
+	chains   chainMemory
 }
 
 type ticketKey struct {

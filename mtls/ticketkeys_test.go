@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -133,24 +134,32 @@ func TestSharedTicketKeysAreSet(t *testing.T) {
 	}
 }
 
-func sample() sealed {
-	s := sealed{suite: 0x1301, secret: bytes.Repeat([]byte{7}, 32), first: noon.Local(), end: noon.Add(time.Hour).Local(), until: noon.Add(time.Minute).Local(),
-		chain: [][]byte{{1, 2, 3}, {4}}}
-	s.rests[0] = 9
-	return s
+func samples() []sealed {
+	plain := sealed{suite: 0x1301, secret: bytes.Repeat([]byte{7}, 32), first: noon.Local(), end: noon.Add(time.Hour).Local(), until: noon.Add(time.Minute).Local()}
+	plain.rests[0] = 9
+	all := []sealed{plain, plain, plain, plain, plain}
+	all[1].form, all[1].name, all[1].leaf[0], all[1].digest[31] = byDigest, "web", 1, 2
+	all[2].form, all[2].kind, all[2].chain = inFull, X509, [][]byte{{1, 2, 3}, {4}}
+	all[3].form, all[3].kind, all[3].chain = inFull, RawPublicKey, [][]byte{{1, 2, 3}}
+	all[4].form, all[4].kind, all[4].leaf[0] = byKey, PreSharedKey, 3
+	return all
 }
 
 func TestASealedSessionIsReadAsItWas(t *testing.T) {
-	anonymous := sample()
-	anonymous.chain = nil
-	for _, s := range []sealed{sample(), anonymous} {
+	for _, s := range samples() {
 		b, err := s.marshal()
 		if err != nil {
 			t.Fatal(err)
 		}
 		var got sealed
-		if !got.unmarshal(b) || !reflect.DeepEqual(got.chain, s.chain) || !bytes.Equal(got.secret, s.secret) || got.rests != s.rests || got.suite != s.suite ||
-			!got.first.Equal(s.first) || !got.end.Equal(s.end) || !got.until.Equal(s.until) {
+		if s.context = []byte{}; !got.unmarshal(b) {
+			t.Fatalf("%+v is not read", s)
+		}
+		got.secret, got.context = bytes.Clone(got.secret), []byte{}
+		for i := range got.chain {
+			got.chain[i] = bytes.Clone(got.chain[i])
+		}
+		if !reflect.DeepEqual(got, s) {
 			t.Errorf("%+v became %+v", s, got)
 		}
 		for i := range b {
@@ -161,13 +170,83 @@ func TestASealedSessionIsReadAsItWas(t *testing.T) {
 		if (&sealed{}).unmarshal(append(b, 0)) {
 			t.Error("a byte too many is taken")
 		}
+		for version := range byte(8) {
+			if b[0] = version; version != sealedVersion && (&sealed{}).unmarshal(b) {
+				t.Errorf("a session of version %d is taken", version)
+			}
+		}
 	}
 }
 
+// Chains are bounded by number and by bytes, and those that were used last stay.
+func TestTheChainsThatWereUsedLastStay(t *testing.T) {
+	ctx := context.Background()
+	leaf := func(n int) (l [32]byte) { l[0], l[1] = byte(n), byte(n>>8); return l }
+	has := func(m ChainStore, n int) bool { b, _ := m.Get(ctx, leaf(n)); return b != nil }
+	put := func(m ChainStore, n, size int) { _ = m.Put(ctx, leaf(n), make([]byte, size), noon) }
+
+	m := NewChainMemory(3, 0)
+	for i := range 3 {
+		put(m, i, 10)
+	}
+	has(m, 0) // used: 1 is the oldest now
+	put(m, 3, 10)
+	put(m, 3, 20) // in its own place
+	for i, want := range []bool{true, false, true, true} {
+		if has(m, i) != want {
+			t.Errorf("chain %d is there: %v", i, !want)
+		}
+	}
+	m = NewChainMemory(0, 4*(1000+chainCost))
+	for i := range 9 {
+		put(m, i, 1000)
+		put(m, i, 1000)
+	}
+	for i := range 9 {
+		if has(m, i) != (i >= 5) {
+			t.Errorf("of 9 chains, 4 of which fit, number %d is there: %v", i, i < 5)
+		}
+	}
+	put(m, 1, 1<<20)
+	if has(m, 1) {
+		t.Error("a chain beyond all bounds is kept")
+	}
+	if all := m.(*chainMemory); all.bytes != 0 || len(all.of) != 0 {
+		t.Errorf("%d chains of %d bytes are counted", len(all.of), all.bytes)
+	}
+	k := &TicketKeys{}
+	for i := range maxChains + 10 {
+		put(&k.chains, i, 10)
+	}
+	if n := k.chains.order.Len(); n != maxChains {
+		t.Errorf("ticket keys keep %d chains", n)
+	}
+}
+
+func TestManyUseTheChainsAtOnce(t *testing.T) {
+	ctx := context.Background()
+	m := NewChainMemory(8, 0)
+	var wait sync.WaitGroup
+	for w := range 8 {
+		wait.Go(func() {
+			for i := range 500 {
+				leaf := [32]byte{byte((i + w) % 16)}
+				if i%2 == 0 {
+					_ = m.Put(ctx, leaf, leaf[:], noon)
+				} else if b, _ := m.Get(ctx, leaf); b != nil && !bytes.Equal(b, leaf[:]) {
+					t.Errorf("%x is under %x", b, leaf)
+				}
+			}
+		})
+	}
+	wait.Wait()
+}
+
 func FuzzSealedSession(f *testing.F) {
-	s := sample()
-	b, _ := s.marshal()
-	f.Add(b)
+	for _, s := range samples() {
+		b, _ := s.marshal()
+		f.Add(b)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var s sealed
 		if !s.unmarshal(b) {
@@ -175,6 +254,33 @@ func FuzzSealedSession(f *testing.F) {
 		}
 		if again, err := s.marshal(); err != nil || !bytes.Equal(again, b) {
 			t.Errorf("%x was read, and written as %x (%v)", b, again, err)
+		}
+	})
+}
+
+// FuzzTicket opens whatever a client calls a ticket, sealed under our key too.
+func FuzzTicket(f *testing.F) {
+	k, _ := SharedTicketKeys([32]byte{1})
+	for _, s := range samples() {
+		b, _ := s.marshal()
+		f.Add(b, true)
+		ticket, _ := k.seal(noon, b)
+		f.Add(ticket, false)
+	}
+	f.Fuzz(func(t *testing.T, b []byte, ours bool) {
+		if ours {
+			ticket, ok := k.seal(noon, b)
+			if !ok || !opens(k, noon, ticket, string(b)) {
+				t.Fatal("what was sealed does not open")
+			}
+			ticket[len(ticket)-1] ^= 1
+			b = ticket
+		}
+		if plain, ok := k.open(noon, b); ok {
+			// The seeds alone: nobody else has the key.
+			if !(&sealed{}).unmarshal(plain) {
+				t.Errorf("%x opens as %x", b, plain)
+			}
 		}
 	})
 }
