@@ -36,6 +36,7 @@ func TestAnAnswerIsGivenOnlyToTheSameQuestion(t *testing.T) {
 		"Purpose":          func(q *Question) { q.Purpose = ForAny },
 		"Name":             func(q *Question) { q.Name = "" },
 		"At":               func(q *Question) { q.At = s.leaf.X509.NotAfter.Add(time.Second) },
+		"Supposed":         func(q *Question) { q.Supposed = true },
 		"Profile":          func(q *Question) { q.Profile = SVID },
 		"MaxIntermediates": func(q *Question) { q.MaxIntermediates = 3 },
 		"Policies":         func(q *Question) { q.Policies = []string{"1.2.3"} },

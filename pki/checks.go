@@ -57,12 +57,15 @@ func judgeValidity(s *search, _ int, c *Certificate) code.Code {
 }
 
 func wordsValidity(s *search, _ int, c *Certificate) (string, string) {
-	expected := "valid at " + stamp(s.q.At)
+	expected, before, after := "valid at "+stamp(s.q.At), "%s ago", "in %s"
+	if s.q.Supposed {
+		before, after = "%s before that", "%s after that"
+	}
 	switch judgeValidity(s, 0, c) {
 	case code.CertificateExpired:
-		return expected, "ended at " + stamp(c.X509.NotAfter) + ", " + ago(s.q.At.Sub(c.X509.NotAfter)) + " ago"
+		return expected, "ended at " + stamp(c.X509.NotAfter) + ", " + fmt.Sprintf(before, ago(s.q.At.Sub(c.X509.NotAfter)))
 	case code.CertificateNotYetValid:
-		return expected, "begins at " + stamp(c.X509.NotBefore) + ", in " + ago(c.X509.NotBefore.Sub(s.q.At))
+		return expected, "begins at " + stamp(c.X509.NotBefore) + ", " + fmt.Sprintf(after, ago(c.X509.NotBefore.Sub(s.q.At)))
 	}
 	return expected, stamp(c.X509.NotBefore) + " to " + stamp(c.X509.NotAfter)
 }

@@ -304,8 +304,14 @@ func (s *search) mend(k *Check, c *Certificate) string {
 	role := map[Purpose]string{ForServer: "server", ForClient: "client", ForAny: "peer"}[s.q.Purpose]
 	switch k.Code {
 	case code.CertificateExpired:
+		if s.q.Supposed {
+			return fmt.Sprintf("renew it before it ends; judged at the time that was given, %s, and not by the clock", stamp(s.q.At))
+		}
 		return fmt.Sprintf("renew it; this machine's clock says %s", stamp(s.q.At))
 	case code.CertificateNotYetValid:
+		if s.q.Supposed {
+			return fmt.Sprintf("it stands from its beginning on; judged at the time that was given, %s, and not by the clock", stamp(s.q.At))
+		}
 		return fmt.Sprintf("compare the clocks: this machine's says %s", stamp(s.q.At))
 	case code.UnknownAuthority, code.MissingIntermediate:
 		return s.mendIssuer(role, k, c)

@@ -60,7 +60,7 @@ func keyOf(q *Question) asked {
 	if len(q.Policies) > 0 {
 		a.policies = strings.Join(q.Policies, " ")
 	}
-	for i, set := range []bool{q.RequirePolicy, q.NoPolicyMapping, q.NoAnyPolicy} {
+	for i, set := range []bool{q.RequirePolicy, q.NoPolicyMapping, q.NoAnyPolicy, q.Supposed} {
 		if set {
 			a.flags |= 1 << i
 		}

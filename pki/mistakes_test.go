@@ -45,6 +45,16 @@ var mistakes = []struct {
 	{"expired, and for another name too", code.CertificateExpired, 0, func(t *testing.T, s standing) Question {
 		return s.server(s.inter.leaf(t, "old.internal", valid(-48*time.Hour, -time.Hour)))
 	}},
+	{"expired at a time that was asked about", code.CertificateExpired, 0, func(t *testing.T, s standing) Question {
+		q := s.question()
+		q.At, q.Supposed = now.Add(30*24*time.Hour), true
+		return q
+	}},
+	{"not yet valid at a time that was asked about", code.CertificateNotYetValid, 0, func(t *testing.T, s standing) Question {
+		q := s.question()
+		q.At, q.Supposed = now.Add(-30*24*time.Hour), true
+		return q
+	}},
 	{"leaf of another authority", code.UnknownAuthority, 0, func(t *testing.T, s standing) Question {
 		q := s.server(root(t, "Evil Root").leaf(t, "api.internal"))
 		q.Chain = q.Chain[:1]

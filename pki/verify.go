@@ -84,6 +84,9 @@ type Question struct {
 	Name string
 	// At is the time to judge at.
 	At time.Time
+	// Supposed says that At is not what a clock says now, but what somebody asks
+	// about; the words are about that time then.
+	Supposed bool
 	// Profile is how strictly the form of certificates is judged.
 	Profile Profile
 	// MaxIntermediates is how many authorities may stand between the leaf and the

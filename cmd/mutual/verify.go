@@ -106,7 +106,7 @@ func (a *app) verifyFiles(v *verifyFlags, files []string) error {
 	if err != nil {
 		return err
 	}
-	q := pki.Question{Name: v.name, At: clock()}
+	q := pki.Question{Name: v.name, At: clock(), Supposed: v.at != ""}
 	switch v.purpose {
 	case "":
 		q.Purpose = pki.ForAny
@@ -162,7 +162,7 @@ func (a *app) verifyServer(c *cobra.Command, v *verifyFlags, address string) err
 	if err != nil {
 		return err
 	}
-	target.Clock, target.Wait = clock, time.Nanosecond // what it makes of us is not the question
+	target.Clock, target.Supposed, target.Wait = clock, v.at != "", time.Nanosecond // what it makes of us is not the question
 	s := explain.Live(c.Context(), target)
 	o := &s.Verdict
 	if j := o.Judgement; j != nil && (!j.OK || o.OK || o.Fault == mtls.PeerRefusedUs.String()) {
