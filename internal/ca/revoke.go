@@ -225,7 +225,11 @@ func (a *Authority) signList(ctx context.Context) ([]byte, error) {
 	t := &signing.ListTemplate{Issuer: issuer.X509.RawSubject, Algorithm: a.issuer.Algorithm(), AuthorityKeyID: issuer.X509.SubjectKeyId,
 		Number: l.Number, ThisUpdate: now.Add(-signing.Backdate), NextUpdate: now.Add(listStands)}
 	for _, r := range revoked {
-		t.Revoked = append(t.Revoked, signing.Revoked{Serial: new(big.Int).SetBytes(r.Serial), At: r.At})
+		at := r.At
+		if at.After(t.ThisUpdate) { // the list begins a little before now, and tells nothing of later
+			at = t.ThisUpdate
+		}
+		t.Revoked = append(t.Revoked, signing.Revoked{Serial: new(big.Int).SetBytes(r.Serial), At: at})
 	}
 	if l.TBS, err = t.Bytes(); err != nil {
 		return nil, err
