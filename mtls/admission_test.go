@@ -222,7 +222,7 @@ func TestTheContextEndsWithTheCertificateAndTheConnectionAfterTheGrace(t *testin
 	for _, grace := range []time.Duration{-1, 60 * time.Millisecond} {
 		sc := h.serverConfig()
 		j := &judged{inner: h.verifier()}
-		j.set(until(150 * time.Millisecond))
+		j.set(until(500 * time.Millisecond))
 		sc.Clients = mtls.Required(j)
 		sc.Limits = &mtls.Limits{Grace: grace}
 		server, client := met(t, sc, h.clientConfig())
@@ -247,6 +247,90 @@ func TestTheContextEndsWithTheCertificateAndTheConnectionAfterTheGrace(t *testin
 		if got := refusal(t, err); got.Alert.String() != "certificate_expired" || got.Sent {
 			t.Errorf("the client was told %+v", got)
 		}
+	}
+}
+
+// slowToCut holds up whoever cuts its connection off, as soon as the reader was
+// woken.
+type slowToCut struct {
+	net.Conn
+	woken         atomic.Bool
+	held, release chan struct{}
+}
+
+func (s *slowToCut) SetReadDeadline(t time.Time) error {
+	if !t.IsZero() && t.Before(time.Now()) {
+		s.woken.Store(true)
+	}
+	return s.Conn.SetReadDeadline(t)
+}
+
+func (s *slowToCut) SetWriteDeadline(t time.Time) error {
+	if s.woken.Swap(false) {
+		close(s.held)
+		<-s.release
+	}
+	return s.Conn.SetWriteDeadline(t)
+}
+
+// Whoever Read has told that the peer is not allowed any more sends it nothing, and
+// says no farewell: the alert is the last that the peer gets, and it is not late.
+func TestNothingIsSaidAfterReadSaidThatItIsOver(t *testing.T) {
+	h := newHouse(t)
+	for name, then := range map[string]func(*mtls.Conn) error{
+		"Write":      func(c *mtls.Conn) error { _, err := c.Write([]byte("x")); return err },
+		"CloseWrite": func(c *mtls.Conn) error { return c.CloseWrite() },
+		"Close":      func(c *mtls.Conn) error { return c.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			sc := h.serverConfig()
+			j := &judged{inner: h.verifier()}
+			sc.Clients = mtls.Required(j)
+			s := newServer(t, sc)
+			st, ct := loopback(t)
+			slow := &slowToCut{Conn: st, held: make(chan struct{}), release: make(chan struct{})}
+			type accepted struct {
+				conn *mtls.Conn
+				err  error
+			}
+			done := make(chan accepted, 1)
+			go func() {
+				conn, err := s.Accept(context.Background(), slow)
+				done <- accepted{conn, err}
+			}()
+			client, err := newClient(t, h.clientConfig()).Connect(context.Background(), ct, "orders")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Close()
+			a := <-done
+			if a.err != nil {
+				t.Fatal(a.err)
+			}
+			j.set(func(*mtls.Claim, *mtls.Verdict) (*mtls.Verdict, error) {
+				return &mtls.Verdict{Code: "M0121", Reason: "it was revoked"}, nil
+			})
+			go s.Recheck(context.Background())
+			_, err = a.conn.Read(make([]byte, 1))
+			if r := refusal(t, err); r.Code != "M0121" {
+				t.Errorf("Read gave %+v", r)
+			}
+			<-slow.held
+			err = then(a.conn)
+			close(slow.release)
+			if name == "Close" {
+				if err != nil {
+					t.Error(err)
+				}
+			} else if r := refusal(t, err); r.Code != "M0121" {
+				t.Errorf("it gave %+v", r)
+			}
+			_ = client.SetReadDeadline(soon())
+			n, err := client.Read(make([]byte, 1))
+			if r := refusal(t, err); n != 0 || r.Alert.String() != "certificate_revoked" {
+				t.Errorf("the client got %d bytes and %+v", n, r)
+			}
+		})
 	}
 }
 

@@ -398,6 +398,9 @@ func (c *Conn) write(p []byte) (int, error) {
 	if c.out.err != nil {
 		return 0, c.out.err
 	}
+	if e := c.cutAs(); e != nil { // whoever Read has told that it is over writes nothing more
+		return 0, e
+	}
 	if len(p) == 0 {
 		return 0, nil
 	}
@@ -445,7 +448,7 @@ func (c *Conn) writeFailed(err error) error {
 		c.leaveWriting()
 		return r
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		if e := c.ended.Load(); e != nil && c.cut.Load() {
+		if e := c.cutAs(); e != nil {
 			return e
 		}
 		return err

@@ -26,6 +26,9 @@ func (c *Conn) CloseWrite() error {
 	defer c.leaveWriting()
 	switch c.out.err {
 	case nil:
+		if e := c.cutAs(); e != nil {
+			return e
+		}
 		return c.closeNotify()
 	case errClosedWrite:
 		return nil
@@ -76,7 +79,11 @@ func (c *Conn) close(orderly bool) error {
 	if c.out.TryLock() {
 		if c.out.err == nil && orderly {
 			c.boundWrites(closeTime)
-			_ = c.closeNotify()
+			if e := c.cutAs(); e != nil {
+				c.sayRefused(e) // before cutOff does
+			} else {
+				_ = c.closeNotify()
+			}
 		}
 		c.endWriting()
 		c.out.Unlock()
@@ -133,7 +140,7 @@ func (c *Conn) stop(err error) error {
 
 // broken is what to answer when the transport's Read failed.
 func (c *Conn) broken(err error) error {
-	if e := c.ended.Load(); e != nil && c.cut.Load() {
+	if e := c.cutAs(); e != nil {
 		c.in.err = e
 		return e
 	}
@@ -155,12 +162,17 @@ func (c *Conn) abort(r *Refusal) {
 	_ = c.transport.SetWriteDeadline(time.Now().Add(lingerTime))
 	c.out.Lock()
 	if c.out.err == nil {
-		c.out.err = r
-		var space [64]byte
-		_, _ = c.transport.Write(c.stream.Alert(space[:0], r.Alert))
+		c.sayRefused(r)
 	}
 	c.leaveWriting()
 	c.linger()
+}
+
+// sayRefused ends the writing half with the alert of r. The caller holds it.
+func (c *Conn) sayRefused(r *Refusal) {
+	c.out.err = r
+	var space [64]byte
+	_, _ = c.transport.Write(c.stream.Alert(space[:0], r.Alert))
 }
 
 // takeDeadlines takes the deadlines out of the user's hands: the connection is
@@ -271,9 +283,7 @@ func (c *Conn) cutOff(r *Refusal) {
 	_ = c.transport.SetWriteDeadline(time.Now().Add(lingerTime))
 	c.out.Lock()
 	if c.out.err == nil {
-		c.out.err = r
-		var space [64]byte
-		_, _ = c.transport.Write(c.stream.Alert(space[:0], r.Alert))
+		c.sayRefused(r)
 	}
 	c.leaveWriting()
 	c.in.Lock()
@@ -283,6 +293,14 @@ func (c *Conn) cutOff(r *Refusal) {
 	c.in.data = nil
 	c.linger()
 	c.leaveReading()
+}
+
+// cutAs is why the peer is cut off, from the moment on that it is; else nil.
+func (c *Conn) cutAs() *Refusal {
+	if c.cut.Load() {
+		return c.ended.Load()
+	}
+	return nil
 }
 
 // recheck judges the peer again.
