@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,8 +40,12 @@ func TestAuthoritiesHoldPeersToTheProfileThatIsAskedFor(t *testing.T) {
 	}
 }
 
+// systemRoot is what this process takes for the system's: it looks once, however
+// often the tests are run.
+var systemRoot = sync.OnceValue(func() *mint.Authority { return mint.Root("R") })
+
 func TestSystemTrustHoldsServersToWhatBrowsersAskFor(t *testing.T) {
-	root := mint.Root("R")
+	root := systemRoot()
 	file := filepath.Join(t.TempDir(), "system.crt")
 	if err := root.WriteFile(file); err != nil {
 		t.Fatal(err)

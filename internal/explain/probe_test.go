@@ -104,8 +104,11 @@ func TestServersThatSpeakSomethingElseAreRecognised(t *testing.T) {
 				address = listenWith(t, c.server)
 			}
 			target := w.target(address)
-			if c.protocol == "nothing" || name == "slow HTTP" {
-				target.Timeout = 150 * time.Millisecond
+			switch name {
+			case "silent":
+				target.Timeout = 150 * time.Millisecond // nothing comes later, either
+			case "slow HTTP":
+				target.Timeout = 3 * time.Second // it is asked twice, and has to answer within the second
 			}
 			s := Live(context.Background(), target)
 			if s.Verdict.OK || s.Verdict.Unreachable || s.Verdict.Code == "" || s.Verdict.Mend == "" {
