@@ -281,9 +281,28 @@ func (e *endpoint) take(list []PSK, only bool) (err error) {
 	if !slices.Contains(kindsOf(e.verifier), PreSharedKey) {
 		return errors.New("pre-shared keys were given, and the Verifier takes none: say PreShared(), or AnyOf(PreShared(), ...) to take certificates too")
 	}
-	e.psks, err = newPSKs(e.role, list)
+	if e.psks, err = newPSKs(e.role, list); err != nil {
+		return err
+	}
 	e.hs.PSKs, e.hs.PSKOnly = true, only
-	return err
+	if only {
+		// With another suite no key would do: a raw one has one hash.
+		e.hs.Suites = slices.DeleteFunc(slices.Clone(e.hs.Suites), func(id Suite) bool { return !e.psks.fit(suite.ByID(id)) })
+		if len(e.hs.Suites) == 0 {
+			return errors.New("none of the cipher suites has the hash of a pre-shared key: add one, or a key")
+		}
+	}
+	return nil
+}
+
+// fit is whether a key can be used with the suite.
+func (p *psks) fit(s *suite.Suite) bool {
+	for _, t := range p.wire {
+		if t.suite.Hash == s.Hash {
+			return true
+		}
+	}
+	return false
 }
 
 // onWire are the kinds that extensions name.

@@ -43,6 +43,9 @@ func TestAPreSharedKeyProvesBothEnds(t *testing.T) {
 		"raw, SHA-384": func(k *mtls.PSK, sc *mtls.ServerConfig, _ *mtls.ClientConfig) {
 			k.Raw, k.Context, k.Hash, sc.Suites = true, nil, crypto.SHA384, []mtls.Suite{suite.AES256GCMSHA384}
 		},
+		"raw, SHA-384, and nobody chose a suite": func(k *mtls.PSK, _ *mtls.ServerConfig, _ *mtls.ClientConfig) {
+			k.Raw, k.Context, k.Hash = true, nil, crypto.SHA384
+		},
 		"HelloRetryRequest": func(_ *mtls.PSK, sc *mtls.ServerConfig, cc *mtls.ClientConfig) {
 			cc.Groups, sc.Groups = []mtls.Group{suite.X25519, suite.P256}, []mtls.Group{suite.P256}
 		},
