@@ -16,8 +16,9 @@ import (
 )
 
 // OpenSSL sends us early data, and we answer it before its handshake is over.
-func TestOpenSSLSendsEarlyData(t *testing.T) {
-	openssl := peers.Need(t, "openssl")
+func TestOpenSSLSendsEarlyData(t *testing.T) { eachOpenSSL(t, openSSLSendsEarlyData) }
+
+func openSSLSendsEarlyData(t *testing.T, openssl string) {
 	for _, r := range resumptions() {
 		if r.retry {
 			continue // a second hello brings none
@@ -108,8 +109,9 @@ func answerEarly(s *mtls.Server, transport net.Conn) (o outcome) {
 }
 
 // OpenSSL takes our early data.
-func TestOpenSSLTakesEarlyData(t *testing.T) {
-	openssl := peers.Need(t, "openssl")
+func TestOpenSSLTakesEarlyData(t *testing.T) { eachOpenSSL(t, openSSLTakesEarlyData) }
+
+func openSSLTakesEarlyData(t *testing.T, openssl string) {
 	w := newWorld(t)
 	cert, key := w.files(w.issuing.Leaf("orders"), "orders")
 	port := peers.FreePort(t)

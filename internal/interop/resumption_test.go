@@ -139,8 +139,9 @@ func (r *resumption) callThrice(w *world, port int, talk func(net.Conn) error) {
 	}
 }
 
-func TestOpenSSLResumesAsAClient(t *testing.T) {
-	openssl := peers.Need(t, "openssl")
+func TestOpenSSLResumesAsAClient(t *testing.T) { eachOpenSSL(t, openSSLResumesAsAClient) }
+
+func openSSLResumesAsAClient(t *testing.T, openssl string) {
 	for _, r := range resumptions() {
 		t.Run(r.name, func(t *testing.T) {
 			w := newWorld(t)
@@ -162,8 +163,9 @@ func TestOpenSSLResumesAsAClient(t *testing.T) {
 	}
 }
 
-func TestOpenSSLResumesAsAServer(t *testing.T) {
-	openssl := peers.Need(t, "openssl")
+func TestOpenSSLResumesAsAServer(t *testing.T) { eachOpenSSL(t, openSSLResumesAsAServer) }
+
+func openSSLResumesAsAServer(t *testing.T, openssl string) {
 	for _, r := range resumptions() {
 		t.Run(r.name, func(t *testing.T) {
 			w := newWorld(t)
