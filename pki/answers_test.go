@@ -11,7 +11,7 @@ import (
 )
 
 // answered is whether the question has been answered before.
-func answered(q Question) bool { return q.Known.recall(&q) != nil }
+func answered(q Question) bool { return q.Known.recall(&q, q.generation()) != nil }
 
 func met(t *testing.T, q *Question) {
 	t.Helper()
@@ -31,22 +31,25 @@ func TestAnAnswerIsGivenOnlyToTheSameQuestion(t *testing.T) {
 	met(t, &q)
 	other := root(t, "Another Authority")
 	changes := map[string]func(*Question){
-		"Chain":            func(q *Question) { q.Chain = []*Certificate{s.inter.leaf(t, "api.internal").Certificate, q.Chain[1]} },
-		"Anchors":          func(q *Question) { q.Anchors = NewAnchors(s.root.Certificate, other.Certificate) },
-		"Purpose":          func(q *Question) { q.Purpose = ForAny },
-		"Name":             func(q *Question) { q.Name = "" },
-		"At":               func(q *Question) { q.At = s.leaf.X509.NotAfter.Add(time.Second) },
-		"Supposed":         func(q *Question) { q.Supposed = true },
-		"Profile":          func(q *Question) { q.Profile = SVID },
-		"MaxIntermediates": func(q *Question) { q.MaxIntermediates = 3 },
-		"Policies":         func(q *Question) { q.Policies = []string{"1.2.3"} },
-		"RequirePolicy":    func(q *Question) { q.RequirePolicy = true },
-		"NoPolicyMapping":  func(q *Question) { q.NoPolicyMapping = true },
-		"NoAnyPolicy":      func(q *Question) { q.NoAnyPolicy = true },
-		"RevocationLists":  func(q *Question) { q.RevocationLists = []*RevocationList{s.inter.list(t, nil)} },
-		"OCSP":             func(q *Question) { q.OCSP = []*OCSPResponse{mustOCSP(t, respond(s.leaf, s.inter).make(t))} },
-		"Stapled":          func(q *Question) { q.Stapled = true },
-		"Known":            func(q *Question) { q.Known = &Known{} }, // another verifier's
+		"Chain":              func(q *Question) { q.Chain = []*Certificate{s.inter.leaf(t, "api.internal").Certificate, q.Chain[1]} },
+		"Anchors":            func(q *Question) { q.Anchors = NewAnchors(s.root.Certificate, other.Certificate) },
+		"Purpose":            func(q *Question) { q.Purpose = ForAny },
+		"Name":               func(q *Question) { q.Name = "" },
+		"At":                 func(q *Question) { q.At = s.leaf.X509.NotAfter.Add(time.Second) },
+		"Supposed":           func(q *Question) { q.Supposed = true },
+		"Profile":            func(q *Question) { q.Profile = SVID },
+		"MaxIntermediates":   func(q *Question) { q.MaxIntermediates = 3 },
+		"Policies":           func(q *Question) { q.Policies = []string{"1.2.3"} },
+		"RequirePolicy":      func(q *Question) { q.RequirePolicy = true },
+		"NoPolicyMapping":    func(q *Question) { q.NoPolicyMapping = true },
+		"NoAnyPolicy":        func(q *Question) { q.NoAnyPolicy = true },
+		"RevocationLists":    func(q *Question) { q.RevocationLists = []*RevocationList{s.inter.list(t, nil)} },
+		"Revocation":         func(q *Question) { q.Revocation = RevocationSoft },
+		"RevocationLeafOnly": func(q *Question) { q.RevocationLeafOnly = true },
+		"RevocationSource":   func(q *Question) { q.RevocationSource = Lists(s.inter.list(t, nil)) },
+		"OCSP":               func(q *Question) { q.OCSP = []*OCSPResponse{mustOCSP(t, respond(s.leaf, s.inter).make(t))} },
+		"Stapled":            func(q *Question) { q.Stapled = true },
+		"Known":              func(q *Question) { q.Known = &Known{} }, // another verifier's
 	}
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[Question]()) {
 		change := changes[f.Name]
@@ -72,7 +75,7 @@ func TestAnAnswerHoldsNoLongerThanWhatItRestsOn(t *testing.T) {
 		from, until time.Time
 	}{
 		"certificates": {nil, latest(s.leaf, s.inter, s.root), earliest(s.leaf, s.inter, s.root)},
-		"a list":       {[]*RevocationList{l}, now.Add(-time.Minute), now.Add(time.Minute)},
+		"a list":       {[]*RevocationList{l}, now.Add(-time.Minute - revocationSkew), now.Add(time.Minute + revocationSkew)},
 	} {
 		q := s.question()
 		q.RevocationLists = c.lists

@@ -220,10 +220,7 @@ func (s *search) describe(end ...Check) Path {
 			add(s.anchorCheck(i, c))
 			expected, found := s.wordsPolicies()
 			add(Check{Name: "policies", Certificate: 0, Code: s.judgePolicies(), Expected: expected, Found: found})
-			if len(s.q.RevocationLists) > 0 || len(s.q.OCSP) > 0 || s.q.Stapled {
-				k, at, found := s.revocation()
-				add(Check{Name: "revocation", Certificate: at, Code: k, Expected: s.wordsRevocation(k), Found: found})
-			}
+			s.describeRevocation(add)
 		}
 	}
 	for _, k := range end {
@@ -279,7 +276,7 @@ var gravity = []code.Code{
 	code.CertificateRevoked, code.WeakSignature, code.UnsupportedKey, code.WeakKey,
 	code.NotAnAuthority, code.AuthorityAsLeaf, code.PathTooLong, code.CriticalExtension, code.NameConstraints,
 	code.CertificateExpired, code.CertificateNotYetValid, code.CertificateForm,
-	code.WrongUsage, code.WrongKeyUsage, code.NoNames, code.WrongName, code.NoPolicy, code.BadRevocationList, code.Budget,
+	code.WrongUsage, code.WrongKeyUsage, code.NoNames, code.WrongName, code.NoPolicy, code.NoStaple, code.BadRevocationList, code.RevocationUnknown, code.Budget,
 }
 
 // gravest is the failed check that the verdict tells of; nil where none failed.

@@ -43,6 +43,7 @@ type asked struct {
 	limit                int
 	purpose              Purpose
 	profile              Profile
+	revocation           RevocationMode
 	flags                uint8
 }
 
@@ -52,21 +53,34 @@ type answer struct {
 	from, until time.Time
 }
 
-func keyOf(q *Question) asked {
+// generation is that of the source of revocations. It is asked before the source is
+// asked for anything else, so that what was judged by old news is not remembered as
+// judged by newer.
+func (q *Question) generation() (sum [sha256.Size]byte) {
+	if q.RevocationSource != nil {
+		sum = q.RevocationSource.Generation()
+	}
+	return sum
+}
+
+func keyOf(q *Question, generation [sha256.Size]byte) asked {
 	a := asked{
 		leaf: q.Chain[0].SHA256, anchors: q.Anchors.Sum(), name: q.Name,
-		limit: q.MaxIntermediates, purpose: q.Purpose, profile: q.Profile,
+		limit: q.MaxIntermediates, purpose: q.Purpose, profile: q.Profile, revocation: q.Revocation,
 	}
 	if len(q.Policies) > 0 {
 		a.policies = strings.Join(q.Policies, " ")
 	}
-	for i, set := range []bool{q.RequirePolicy, q.NoPolicyMapping, q.NoAnyPolicy, q.Supposed} {
+	for i, set := range []bool{q.RequirePolicy, q.NoPolicyMapping, q.NoAnyPolicy, q.RevocationLeafOnly, q.RevocationSource != nil, q.Supposed} {
 		if set {
 			a.flags |= 1 << i
 		}
 	}
-	if len(q.RevocationLists) > 0 {
+	if len(q.RevocationLists) > 0 || q.RevocationSource != nil {
 		h := sha256.New()
+		if q.RevocationSource != nil {
+			h.Write(generation[:])
+		}
 		for _, r := range q.RevocationLists {
 			if r != nil {
 				h.Write(r.sum[:])
@@ -79,11 +93,11 @@ func keyOf(q *Question) asked {
 
 // recall is an earlier yes to the same question; nil where there is none that
 // holds now for what is shown now.
-func (k *Known) recall(q *Question) *Verdict {
+func (k *Known) recall(q *Question, generation [sha256.Size]byte) *Verdict {
 	if k == nil || q.answered() || len(q.Chain) == 0 || q.Chain[0] == nil || len(q.Chain) > MaxShown {
 		return nil
 	}
-	a, ok := k.answers.get(keyOf(q))
+	a, ok := k.answers.get(keyOf(q, generation))
 	if !ok || q.At.Before(a.from) || q.At.After(a.until) {
 		return nil
 	}
@@ -105,9 +119,9 @@ func shows(chain []*Certificate, c *Certificate) bool {
 	return false
 }
 
-// remember keeps a yes with what it rests on. until is its end, lists are those
-// that were relied on.
-func (k *Known) remember(q *Question, v *Verdict, lists []listEdge) {
+// remember keeps a yes with what it rests on. Between from and until the same is
+// known of revocations; zero is no limit.
+func (k *Known) remember(q *Question, generation [sha256.Size]byte, v *Verdict, from, until time.Time) {
 	if k == nil {
 		return
 	}
@@ -115,18 +129,16 @@ func (k *Known) remember(q *Question, v *Verdict, lists []listEdge) {
 	if q.answered() {
 		return
 	}
-	a := answer{verdict: v, until: v.NotAfter}
+	a := answer{verdict: v, from: from, until: v.NotAfter}
+	if !until.IsZero() && until.Before(a.until) {
+		a.until = until
+	}
 	for _, c := range v.Path {
 		if c.X509.NotBefore.After(a.from) {
 			a.from = c.X509.NotBefore
 		}
 	}
-	for _, e := range lists {
-		if e.wrong == "" && e.list.x.ThisUpdate.After(a.from) {
-			a.from = e.list.x.ThisUpdate
-		}
-	}
-	k.answers.put(keyOf(q), a, maxAnswers)
+	k.answers.put(keyOf(q, generation), a, maxAnswers)
 }
 
 func (k *Known) has(child, issuer *Certificate) bool {

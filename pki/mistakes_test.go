@@ -323,7 +323,7 @@ var mistakes = []struct {
 	}},
 	{"revocation list out of date", code.BadRevocationList, 0, func(t *testing.T, s standing) Question {
 		q := s.question()
-		q.RevocationLists = []*RevocationList{s.inter.list(t, func(l *x509.RevocationList) { l.NextUpdate = now.Add(-time.Minute) })}
+		q.RevocationLists = []*RevocationList{s.inter.list(t, func(l *x509.RevocationList) { l.NextUpdate = now.Add(-time.Hour) })}
 		return q
 	}},
 	{"signature damaged", code.BadSignature, 0, func(t *testing.T, s standing) Question {

@@ -15,7 +15,6 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 	der "golang.org/x/crypto/cryptobyte/asn1"
 
-	"github.com/mutual-tls/mutual/internal/code"
 	"github.com/mutual-tls/mutual/internal/message"
 )
 
@@ -26,8 +25,6 @@ const MaxOCSPResponse = 64 << 10
 const (
 	maxOCSPAnswers   = 64 // in one response; responders sign one, or a handful
 	maxOCSPDelegates = 4
-	// ocspSkew is how far apart a responder's clock and ours may be.
-	ocspSkew = 5 * time.Minute
 )
 
 // OCSPStatus is what an authority says of a certificate (RFC 6960, section 2.2).
@@ -97,6 +94,7 @@ var (
 	oidOCSPSCTs     = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11129, 2, 4, 5}
 	oidOCSPNonce    = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 48, 1, 2}
 	oidOCSPExtended = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 48, 1, 9}
+	oidOCSPNoCheck  = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 48, 1, 5}
 	oidTLSFeature   = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 24}
 )
 
@@ -279,7 +277,7 @@ func readOCSPExtensions(in cryptobyte.String, each func(oid asn1.ObjectIdentifie
 // The whole CertID has to match, every byte of the serial number; whoever signed
 // is the issuer, by its key, or a delegate whose certificate the issuer signed for
 // this purpose (RFC 6960, section 4.2.2.2). Whether a delegate was itself revoked
-// is not asked.
+// is not asked here; a path's judgement asks the lists that it has.
 func (r *OCSPResponse) About(c, issuer *Certificate, at time.Time) (*OCSPAnswer, error) {
 	if r.fault != "" {
 		return nil, errors.New(r.fault)
@@ -296,15 +294,15 @@ func (r *OCSPResponse) About(c, issuer *Certificate, at time.Time) (*OCSPAnswer,
 		return nil, errors.New("it is about another certificate")
 	case found.fault != "":
 		return nil, errors.New(found.fault)
-	case r.produced.After(at.Add(ocspSkew)):
+	case r.produced.After(at.Add(revocationSkew)):
 		return nil, fmt.Errorf("it was produced at %s, in the future", stamp(r.produced))
-	case found.this.After(at.Add(ocspSkew)):
+	case found.this.After(at.Add(revocationSkew)):
 		return nil, fmt.Errorf("it begins at %s", stamp(found.this))
 	case found.next.IsZero():
 		return nil, errors.New("it has no end, so nobody can tell whether it is the newest")
 	case found.next.Before(found.this):
 		return nil, errors.New("it ends before it begins")
-	case !at.Before(found.next.Add(ocspSkew)):
+	case !at.Before(found.next.Add(revocationSkew)):
 		return nil, fmt.Errorf("it ended at %s", stamp(found.next))
 	}
 	delegate, err := r.signer(issuer, at)
@@ -399,7 +397,7 @@ func delegateFault(d, issuer *Certificate, at time.Time) string {
 		return "its certificate's key usage lacks digitalSignature"
 	case d.critical != "":
 		return "its certificate has the unknown critical extension " + cut(d.critical)
-	case at.After(d.X509.NotAfter.Add(ocspSkew)) || at.Before(d.X509.NotBefore.Add(-ocspSkew)):
+	case at.After(d.X509.NotAfter.Add(revocationSkew)) || at.Before(d.X509.NotBefore.Add(-revocationSkew)):
 		return "its certificate is not valid at the time"
 	case !d.issuedBy(issuer):
 		return "its certificate is from another issuer"
@@ -407,6 +405,17 @@ func delegateFault(d, issuer *Certificate, at time.Time) string {
 		return "the issuer did not sign its certificate"
 	}
 	return ""
+}
+
+// noCheck says whether a delegate's issuer wants it not to be asked about (RFC 6960,
+// section 4.2.2.2.1).
+func (c *Certificate) noCheck() bool {
+	for i := range c.X509.Extensions {
+		if c.X509.Extensions[i].Id.Equal(oidOCSPNoCheck) {
+			return true
+		}
+	}
+	return false
 }
 
 // MustStaple says whether the certificate is to be shown with an OCSP response to
@@ -496,28 +505,3 @@ func (s *search) stapleFor(i int) (*OCSPAnswer, string) {
 // maxStaples bounds how often a response is judged in one search: each may cost two
 // signatures.
 const maxStaples = 64
-
-// judgeStaples holds the path against the responses that were given.
-func (s *search) judgeStaples() (code.Code, int, string) {
-	s.staple = nil
-	for i := 0; i+1 < s.n; i++ {
-		if len(s.q.OCSP) == 0 && (i > 0 || !s.q.Stapled) {
-			break
-		}
-		a, why := s.stapleFor(i)
-		switch {
-		case s.spent:
-			return code.Budget, i, why
-		case a != nil && a.Status == OCSPRevoked:
-			return code.CertificateRevoked, i, "revoked since " + stamp(a.RevokedAt) + ", says its issuer's OCSP response"
-		case a != nil && a.Status == OCSPUnknown:
-			return code.CertificateRevoked, i, "an OCSP response of its issuer, which does not know it"
-		case i == 0:
-			s.staple = a
-			if a == nil && s.q.Stapled && s.path[0].MustStaple() {
-				return code.NoStaple, 0, why
-			}
-		}
-	}
-	return "", 0, "none that was given has it"
-}

@@ -101,10 +101,15 @@ type Question struct {
 	// NoPolicyMapping and NoAnyPolicy take away what authorities may say of
 	// policies (initial-policy-mapping-inhibit, initial-any-policy-inhibit).
 	NoPolicyMapping, NoAnyPolicy bool
-	// RevocationLists are asked about every certificate below the anchor whose
-	// issuer made one. A list that can't be relied on refuses what it covers; where
-	// there is none, nothing is asked.
-	RevocationLists []*RevocationList
+	// Revocation is what becomes of a certificate of which nobody knows whether it is
+	// revoked; the zero value lets it stand where nothing is given that is about it.
+	Revocation RevocationMode
+	// RevocationLeafOnly asks about the leaf and not about the authorities above it.
+	RevocationLeafOnly bool
+	// RevocationLists and those of RevocationSource are asked about every certificate
+	// below the anchor whose issuer made one, as far as each covers.
+	RevocationLists  []*RevocationList
+	RevocationSource RevocationSource
 	// OCSP are responses, stapled or fetched, in any order. What one says that can be
 	// relied on counts: a certificate that is revoked, or that its responder does not
 	// know, is refused. One that can't be relied on is as none.
@@ -125,10 +130,11 @@ type Question struct {
 // A leaf that is itself an anchor, byte for byte, is a path of one: it was
 // trusted by itself. Any other authority's certificate is refused as a leaf.
 func Verify(q Question) *Verdict {
-	if v := q.Known.recall(&q); v != nil {
+	generation := q.generation()
+	if v := q.Known.recall(&q, generation); v != nil {
 		return v
 	}
-	s := &search{q: q}
+	s := &search{q: q, generation: generation}
 	if v := s.prepare(); v != nil {
 		return v
 	}
@@ -140,7 +146,7 @@ func Verify(q Question) *Verdict {
 
 // Explain judges as Verify does, and tells every check of a yes as well.
 func Explain(q Question) *Verdict {
-	s := &search{q: q}
+	s := &search{q: q, generation: q.generation()}
 	if v := s.prepare(); v != nil {
 		return v
 	}
@@ -171,8 +177,11 @@ type search struct {
 	lists []listEdge
 	spent bool
 
-	staples int
-	staple  *OCSPAnswer // about the leaf
+	staples     int
+	staple      *OCSPAnswer // about the leaf
+	ends        time.Time   // when what is known of revocations ends that the path rests on
+	generation  [32]byte    // of the source of revocations, when the search began
+	from, until time.Time   // between these the same would be judged of revocations; zero is no limit
 }
 
 type edge struct {
@@ -186,6 +195,8 @@ func (s *search) prepare() *Verdict {
 	switch {
 	case s.q.Profile >= profiles:
 		return s.plain(code.Verifier, "a profile", "number "+itoa(int(s.q.Profile)), "report this: a caller chose a profile that there is not")
+	case s.q.Revocation >= revocationModes:
+		return s.plain(code.Verifier, "a mode of revocation", "number "+itoa(int(s.q.Revocation)), "report this: a caller chose a mode that there is not")
 	case s.q.Purpose < ForServer || s.q.Purpose > ForAny:
 		return s.plain(code.Verifier, "a purpose: server, client or any", "none", "say what the certificate is shown for")
 	case len(s.q.Chain) == 0:
@@ -228,13 +239,11 @@ func (s *search) accept() *Verdict {
 			verified.put(c)
 		}
 	}
-	for _, e := range s.lists {
-		if e.wrong == "" && e.list.x.NextUpdate.Before(v.NotAfter) {
-			v.NotAfter = e.list.x.NextUpdate
-		}
+	if !s.ends.IsZero() && s.ends.Before(v.NotAfter) {
+		v.NotAfter = s.ends
 	}
 	v.Staple = s.staple
-	s.q.Known.remember(&s.q, v, s.lists)
+	s.q.Known.remember(&s.q, s.generation, v, s.from, s.until)
 	return v
 }
 

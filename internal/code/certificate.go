@@ -34,6 +34,7 @@ const (
 	CertificateForm        Code = "M0128"
 	NoPolicy               Code = "M0129"
 	BadRevocationList      Code = "M0130"
+	RevocationUnknown      Code = "M0135"
 	BadDelegation          Code = "M0139"
 	NoStaple               Code = "M0140"
 )
@@ -158,6 +159,10 @@ var certificateEntries = []Entry{
 	{BadRevocationList, "revocation list cannot be relied on",
 		"A revocation list was given for an authority on the path, and it does not stand: its signature is wrong, it is out of date, its issuer may not sign lists, or it has parts that are not judged. Whether a certificate is revoked cannot be told from it, and not knowing is not a no.",
 		"Fetch the list anew from its authority. `openssl crl -text -noout -in FILE` shows its dates and its issuer.",
+		alert.CertificateUnknown},
+	{RevocationUnknown, "whether it is revoked is not known",
+		"Certificates are refused here unless their authority says that they are not revoked (hard fail), and nothing that can be relied on says so of one on the path: no revocation list, no OCSP response, none yet, or none any more. What is missing, and why, stands beside this code.",
+		"See that this machine reaches the places that the certificate names (`mutual inspect FILE` lists them), or give the authority's list with --crl. Where a certificate names no place and its authority makes no list, only --revocation soft lets it pass.",
 		alert.CertificateUnknown},
 	{BadDelegation, "delegated credential does not stand",
 		"The peer proved itself by a delegated credential, a key that the key of its certificate signed for a few days. It is over, reaches further than seven days, was not signed by that key, or the certificate does not allow delegation.",
