@@ -21,6 +21,7 @@ import (
 	"github.com/mutual-tls/mutual/internal/gateway"
 	"github.com/mutual-tls/mutual/keystore"
 	"github.com/mutual-tls/mutual/mtls"
+	"github.com/mutual-tls/mutual/mtls/brotli"
 	"github.com/mutual-tls/mutual/pki"
 )
 
@@ -105,7 +106,10 @@ func (g *gatewayFlags) common(log *slog.Logger) (mtls.Common, io.Closer, error) 
 	if g.grace == 0 {
 		limits.Grace = -1 // none
 	}
-	c := mtls.Common{Limits: &limits, Clock: now, Renewal: &mtls.Renewal{Renewed: renewed(log)}}
+	c := mtls.Common{
+		Limits: &limits, Clock: now, Renewal: &mtls.Renewal{Renewed: renewed(log)},
+		Compression: mtls.Compression{Algorithms: brotli.All()}, // browsers offer brotli alone
+	}
 	if g.keylog == "" {
 		return c, nil, nil
 	}

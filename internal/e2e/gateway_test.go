@@ -17,8 +17,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mutual-tls/mutual/internal/message"
 	"github.com/mutual-tls/mutual/internal/mint"
+	"github.com/mutual-tls/mutual/internal/observe"
 	"github.com/mutual-tls/mutual/internal/peers"
+	"github.com/mutual-tls/mutual/mtls"
+	"github.com/mutual-tls/mutual/mtls/brotli"
+	"github.com/mutual-tls/mutual/pki"
 )
 
 func TestBytesGoThroughBothGateways(t *testing.T) {
@@ -242,6 +247,45 @@ func TestNoALPNIsAgreedOnUnlessItIsNamed(t *testing.T) {
 	if _, err := agree(s, "h2"); err == nil || !strings.Contains(err.Error(), "no application protocol") {
 		t.Errorf("without overlap the client saw %v", err)
 	}
+}
+
+// Browsers offer brotli and nothing else (RFC 8879).
+func TestABrowsersFormOfACertificateIsMade(t *testing.T) {
+	w := newWorld(t)
+	s := w.serve(w.service("tcp", echo), "--client-auth", "none")
+	root, err := pki.Parse(w.root.DER)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sent compressed
+	client, err := mtls.NewClient(mtls.ClientConfig{
+		Servers: mtls.Authorities(pki.NewAnchors(root)),
+		Common: mtls.Common{
+			Observer:    &sent,
+			Compression: mtls.Compression{Offer: true, Algorithms: []mtls.CompressionAlgorithm{brotli.Algorithm()}},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.Connect(t.Context(), dial(t, s.address), "orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := ask(c, "hello"); err != nil {
+		t.Error(err)
+	}
+	if !sent {
+		t.Error("the server's certificate came as it is, expected it in brotli")
+	}
+}
+
+// compressed is whether a server sent its certificate compressed.
+type compressed bool
+
+func (c *compressed) Observe(e observe.Event) {
+	*c = *c || e.From == observe.Server && e.Type == message.TypeCompressedCertificate
 }
 
 func TestRequestLetsTheAnonymousInAndTheBadNot(t *testing.T) {

@@ -250,8 +250,11 @@ func (m *ClientHello) keyShares(x *Extension) error {
 	}
 	for !list.empty() {
 		k := KeyShare{Group: suite.GroupID(list.u16()), Data: list.vec16()}
-		if list.bad || len(k.Data) == 0 {
-			return decodeError(t, "an entry of %s is empty or cut off", x.Type)
+		if list.bad {
+			return decodeError(t, "an entry of %s is cut off", x.Type)
+		}
+		if len(k.Data) == 0 { // a value that no group has
+			return illegal(t, "the key share in %s is empty", k.Group)
 		}
 		for i := range m.KeyShares {
 			if m.KeyShares[i].Group == k.Group {

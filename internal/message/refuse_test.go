@@ -123,7 +123,7 @@ func refused() []bad {
 		{"too many extensions", hello(numbered(maxExtensions + 1)...), decode, "more than 8192 extensions"},
 		{"two key shares in a group", hello(Extension{ExtKeyShare, v16(0, 0x1d, 0, 1, 7, 0, 0x1d, 0, 1, 8)}), illegal, "two key shares in x25519"},
 		{"too many key shares", hello(Extension{ExtKeyShare, shares(maxKeyShares + 1)}), decode, "more than 512 key shares"},
-		{"empty key share", hello(Extension{ExtKeyShare, v16(0, 0x1d, 0, 0)}), decode, "key_share"},
+		{"empty key share", hello(Extension{ExtKeyShare, v16(0, 0x1d, 0, 0)}), illegal, "key share in x25519 is empty"},
 		{"cut key share", hello(Extension{ExtKeyShare, v16(0, 0x1d, 0, 2, 1)}), decode, "key_share"},
 		{"pre_shared_key not last", hello(psk(identity, binder), Extension{ExtPadding, nil}), illegal, "not the last"},
 		{"PSK without identities", hello(psk(nil, nil)), decode, "pre_shared_key"},

@@ -111,7 +111,7 @@ func TestWhatAHelloIsAnsweredWith(t *testing.T) {
 		"no key_share, and groups":                {set(message.ExtKeyShare, nil), nil, missing},
 		"no supported_groups, and a share":        {set(message.ExtSupportedGroups, nil), nil, missing},
 		"an empty list of shares":                 {set(message.ExtKeyShare, shares()), nil, 0},
-		"a share of nothing":                      {set(message.ExtKeyShare, shares(share(suite.X25519, nil))), nil, decode},
+		"a share of nothing":                      {set(message.ExtKeyShare, shares(share(suite.X25519, nil))), nil, illegal},
 		"a share in a group that was not offered": {set(message.ExtKeyShare, shares(share(suite.P384, make([]byte, 97)))), nil, illegal},
 		"two shares in a group":                   {func(m *message.ClientHello) { extended(m, message.ExtKeyShare, shares(own(m), own(m))) }, nil, illegal},
 		"an all-zero share":                       {set(message.ExtKeyShare, shares(share(suite.X25519, make([]byte, 32)))), nil, illegal},
