@@ -238,3 +238,49 @@ func TestASessionIsOfOneName(t *testing.T) {
 		t.Errorf("the peer is %q", peer.Name())
 	}
 }
+
+// However often it is renewed, and wherever its chain lies, a session ends with
+// the certificate that ends first on either side: an intermediate's end counts, and
+// that of the chain at the full handshake, not of a ticket.
+func TestARenewedSessionEndsWithTheCertificateThatEndsFirst(t *testing.T) {
+	for where, keep := range map[string]func(*mtls.ServerResumption){
+		"tickets":         func(*mtls.ServerResumption) {},
+		"shared tickets":  func(r *mtls.ServerResumption) { r.Keys = shared(t, 1) },
+		"shared chains":   func(r *mtls.ServerResumption) { r.Keys, r.Chains = shared(t, 1), mtls.NewChainMemory(0, 0) },
+		"a session store": func(r *mtls.ServerResumption) { r.Store = mtls.NewSessionMemory(100) },
+	} {
+		for _, whose := range []string{"server", "client"} {
+			for _, clocked := range []string{"server", "client"} {
+				h := newHouse(t)
+				long := valid(80 * 24 * time.Hour)
+				brief := h.root.Intermediate("Example Brief", valid(time.Hour))
+				sc, cc := h.resuming()
+				keep(sc.Resumption)
+				sc.Identity, cc.Identity = h.leaf("orders", long), h.leaf("web", long)
+				if whose == "server" {
+					sc.Identity = certificate(t, brief.Leaf("orders", long))
+				} else {
+					cc.Identity = certificate(t, brief.Leaf("web", long))
+				}
+				// Neither verifier looks at the time, and one side's clock stands.
+				sc.Clients, cc.Servers = mtls.Required(blind{h.verifier()}), blind{h.verifier()}
+				hour, still := newClock(), newClock()
+				sc.Common, cc.Common = hour.common(), still.common()
+				if clocked == "client" {
+					sc.Common, cc.Common = cc.Common, sc.Common
+				}
+				s, c, p := newServer(t, sc), newClient(t, cc), newPlace(t)
+				p.visit(s, c, "orders")
+				for passed := 10; passed <= 60; passed += 10 {
+					hour.pass(10 * time.Minute)
+					if passed == 60 {
+						hour.pass(2 * time.Second) // the authority was made after the clock was
+					}
+					if _, _, resumed := p.visit(s, c, "orders"); resumed != (passed < 60) {
+						t.Fatalf("%s, the %s's chain, by the %s's clock, after %d minutes: resumed %v", where, whose, clocked, passed, resumed)
+					}
+				}
+			}
+		}
+	}
+}
