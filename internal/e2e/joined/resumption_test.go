@@ -1,0 +1,44 @@
+package joined
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/mutual-tls/mutual/internal/e2e/stage"
+)
+
+// Who is revoked is not let in by a ticket either.
+func TestARevokedCallerDoesNotResume(t *testing.T) {
+	h, wire := newHouse(t), stage.NewWire(t)
+	orders := h.orders("--advertise", wire.Address)
+	wire.To(orders.Address)
+	web := h.caller("b", orders.Lines["web"])
+	stage.AwaitAnswer(t, web.Address)
+	wire.Resumed()
+	stage.AwaitAnswer(t, web.Address)
+	if got := wire.Resumed(); !slices.Equal(got, []bool{true}) {
+		t.Fatalf("before it is revoked: resumed %v", got)
+	}
+	if out, code := h.run("revoke", "web"); code != 0 {
+		t.Fatalf("%d: %s", code, out)
+	}
+	for end := time.Now().Add(time.Minute); ; wire.Resumed() {
+		if stage.Once(web.Address) != nil {
+			break // it has got round
+		}
+		if time.Now().After(end) {
+			t.Fatal("it is still let in")
+		}
+	}
+	orders.AwaitLog(t, "M0121")
+	wire.Resumed() // what was refused may have been let in a moment before, and cut
+	for range 3 {
+		if stage.Once(web.Address) == nil {
+			t.Error("it is let in again")
+		}
+	}
+	if got := wire.Resumed(); slices.Contains(got, true) {
+		t.Errorf("since it was refused: resumed %v", got)
+	}
+}
