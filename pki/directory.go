@@ -110,28 +110,11 @@ func directoryString(tag der.Tag, value []byte) (string, bool) {
 // cannot be seen is dropped, compatible letters are one, case does not matter,
 // and any run of spaces is one space.
 func prepared(s string) string {
-	plain, ascii := true, true
-	for i := range len(s) {
-		c := s[i]
-		ascii = ascii && 0x20 <= c && c < 0x7f
-		plain = plain && ascii && !('A' <= c && c <= 'Z' || c == ' ' && (i == 0 || i == len(s)-1 || s[i-1] == ' '))
-	}
-	switch {
-	case plain:
-		return s
-	case ascii: // nearly every name there is
-		out := make([]byte, 0, len(s))
-		for i := range len(s) {
-			c := s[i]
-			switch {
-			case c == ' ' && (len(out) == 0 || out[len(out)-1] == ' '):
-				continue
-			case 'A' <= c && c <= 'Z':
-				c += 'a' - 'A'
-			}
-			out = append(out, c)
+	if b, ascii := appendFolded(nil, s); ascii { // nearly every name there is
+		if string(b) == s {
+			return s
 		}
-		return string(bytes.TrimSuffix(out, []byte(" ")))
+		return string(b)
 	}
 	fold := func(s string) string {
 		var b strings.Builder
@@ -165,22 +148,86 @@ const maxCompared = 4096
 // section 7.1): case, spaces and the kind of string make no difference. What is
 // no Name, or a long one, is the same as its very bytes and nothing else.
 func compared(name []byte) string {
-	d, ok := directoryName(nil), false
 	if len(name) <= maxCompared {
-		d, ok = readDirectoryName(string(name))
-	}
-	if !ok {
-		return "=" + string(name)
-	}
-	b := make([]byte, 0, len(name)+len(name)/2)
-	for _, rdn := range d {
-		b = binary.AppendUvarint(append(b, '#'), uint64(len(rdn)))
-		for _, a := range rdn {
-			b = append(binary.AppendUvarint(b, uint64(len(a.oid))), a.oid...)
-			b = append(binary.AppendUvarint(append(b, byte(a.tag)), uint64(len(a.value))), a.value...)
+		if b, ok := appendCompared(make([]byte, 0, len(name)+16), name); ok {
+			return string(b)
 		}
 	}
-	return string(b)
+	return "\xff" + string(name)
+}
+
+// appendCompared writes for each relative name how many attributes it has, and
+// these in a fixed order.
+func appendCompared(b []byte, name []byte) ([]byte, bool) {
+	in := cryptobyte.String(name)
+	var rdns, set cryptobyte.String
+	ok := in.ReadASN1(&rdns, der.SEQUENCE) && in.Empty()
+	for ok && !rdns.Empty() {
+		if !rdns.ReadASN1(&set, der.SET) {
+			return nil, false
+		}
+		start := len(b)
+		if b, ok = appendAttribute(append(b, 1), &set); !ok {
+			return nil, false
+		}
+		if set.Empty() {
+			continue
+		}
+		all := [][]byte{bytes.Clone(b[start+1:])}
+		for !set.Empty() {
+			one, ok := appendAttribute(nil, &set)
+			if !ok {
+				return nil, false
+			}
+			all = append(all, one)
+		}
+		slices.SortFunc(all, bytes.Compare)
+		b = binary.AppendUvarint(b[:start], uint64(len(all)))
+		b = append(b, bytes.Join(all, nil)...)
+	}
+	return b, ok
+}
+
+// appendAttribute writes the next attribute of set: its type, and its value as
+// prepared text up to a zero, which no text holds, or else with its tag and length.
+func appendAttribute(b []byte, set *cryptobyte.String) ([]byte, bool) {
+	var pair, oid, value cryptobyte.String
+	var tag der.Tag
+	if !set.ReadASN1(&pair, der.SEQUENCE) || !pair.ReadASN1(&oid, der.OBJECT_IDENTIFIER) ||
+		!pair.ReadAnyASN1(&value, &tag) || !pair.Empty() {
+		return nil, false
+	}
+	b = append(binary.AppendUvarint(b, uint64(len(oid))), oid...)
+	if tag == der.UTF8String || tag == der.PrintableString {
+		if text, ascii := appendFolded(append(b, 0), value); ascii {
+			return append(text, 0), true
+		}
+	}
+	if text, ok := directoryString(tag, value); ok {
+		return append(append(append(b, 0), prepared(text)...), 0), true
+	}
+	return append(binary.AppendUvarint(append(b, byte(tag)), uint64(len(value))), value...), true
+}
+
+// appendFolded is prepared for text of printable ASCII; false is other text.
+func appendFolded[T string | cryptobyte.String](b []byte, s T) ([]byte, bool) {
+	start := len(b)
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case c < 0x20 || c >= 0x7f:
+			return b, false
+		case c == ' ' && (len(b) == start || b[len(b)-1] == ' '):
+			continue
+		case 'A' <= c && c <= 'Z':
+			c += 'a' - 'A'
+		}
+		b = append(b, c)
+	}
+	if len(b) > start && b[len(b)-1] == ' ' {
+		b = b[:len(b)-1]
+	}
+	return b, true
 }
 
 // sameName says whether two Names in DER are the same name.

@@ -301,12 +301,16 @@ const commonNameRule = "a common name, if any, that is one of the subject altern
 // readSVIDForm: X.509-SVID, sections 2 to 4.
 func (c *Certificate) readSVIDForm(f *fields) {
 	x := c.X509
-	id, err := identity.ParseSPIFFE(c.SPIFFE)
+	var id identity.SPIFFE
+	none := c.SPIFFE == ""
+	if !none { // it is known to be one
+		id, _ = identity.ParseSPIFFE(c.SPIFFE)
+	}
 	if c.authority() {
 		switch {
-		case len(c.URIs) > 1 || len(c.URIs) == 1 && err != nil:
+		case len(c.URIs) > 1 || len(c.URIs) == 1 && none:
 			c.fault(inSVID, "a signing certificate with at most one URI, a SPIFFE ID", plural(len(c.URIs), "URI", "URIs"))
-		case id.Path() != "":
+		case !none && id.Path() != "":
 			c.fault(inSVID, "a signing certificate's SPIFFE ID without a path", identity.Quote(c.SPIFFE))
 		}
 		if !c.hasKeyUsage {
@@ -315,8 +319,8 @@ func (c *Certificate) readSVIDForm(f *fields) {
 		return
 	}
 	switch {
-	case err != nil:
-		c.faults = append(c.faults, fault{in: inSVID, code: code.WrongName, expected: "one URI, a SPIFFE ID", found: c.namesWords()})
+	case none: // what there is instead is told when somebody asks: this is nearly every certificate
+		c.faults = append(c.faults, fault{in: inSVID, code: code.WrongName, expected: "one URI, a SPIFFE ID"})
 	case id.Path() == "":
 		c.faults = append(c.faults, fault{in: inSVID, code: code.WrongName, expected: "a SPIFFE ID with a path", found: identity.Quote(c.SPIFFE)})
 	}

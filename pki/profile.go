@@ -79,8 +79,8 @@ func (s profileSet) has(p Profile) bool { return s&(1<<p) != 0 }
 type fault struct {
 	in              profileSet
 	code            code.Code
-	expected, found string
-	sparesAnchor    bool // it is no fault of an anchor
+	expected, found string // nothing found: the names there are
+	sparesAnchor    bool   // it is no fault of an anchor
 }
 
 // faultOf is the first fault that the question's profile refuses; nil for none.
@@ -102,7 +102,11 @@ func judgeForm(s *search, _ int, c *Certificate) code.Code {
 
 func wordsForm(s *search, _ int, c *Certificate) (string, string) {
 	if f := s.faultOf(c); f != nil {
-		return f.expected + " (profile " + s.q.Profile.String() + ")", f.found
+		found := f.found
+		if found == "" {
+			found = c.namesWords()
+		}
+		return f.expected + " (profile " + s.q.Profile.String() + ")", found
 	}
 	return "the form that the profile " + s.q.Profile.String() + " asks for", "as the profile " + s.q.Profile.String() + " asks"
 }
