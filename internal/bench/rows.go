@@ -59,6 +59,16 @@ func rows() []row {
 		run, err := s.again()
 		return run, func() {}, err
 	}})
+	for _, pool := range []struct {
+		name     string
+		batch    int
+		eachTime bool
+	}{{"150 roots and a path of three, all parsed anew", 10, true}, {"same, the roots parsed before", 500, false}} {
+		out = append(out, row{name: pool.name, unit: "µs", batch: pool.batch, prepare: func(s stack) (func(int) error, func(), error) {
+			run, err := s.under(pool.eachTime)
+			return run, func() {}, err
+		}})
+	}
 	return append(out, row{name: "1-byte exchange", unit: "µs CPU", batch: 15000, cpu: true, prepare: exchange})
 }
 

@@ -38,11 +38,14 @@ type stack struct {
 	verify func() (func(n int) error, error)
 	// again is verify of a path that was verified before.
 	again func() (func(n int) error, error)
+	// under makes what parses and judges a path n times under a pool of roots as a
+	// system has it, which is parsed each time or once.
+	under func(eachTime bool) (func(n int) error, error)
 }
 
 var (
-	ours   = stack{shakeOurs, verifyOurs, verifyOursAgain}
-	theirs = stack{shakeTheirs, verifyTheirs, verifyTheirs}
+	ours   = stack{shakeOurs, verifyOurs, verifyOursAgain, underOurs}
+	theirs = stack{shakeTheirs, verifyTheirs, verifyTheirs, underTheirs}
 )
 
 // The certificates: ECDSA P-256, a leaf and an intermediate on both sides.
