@@ -37,7 +37,7 @@ var floors = [][]string{
 	{"internal/live"},
 	{"internal/mint", "internal/peers", "internal/house", "internal/house/report"},
 	{"truststore/install"},
-	{"policy", "truststore", "keystore"},
+	{"policy", "truststore", "keystore", "pki/revoke"},
 	{"pki"},
 	{"internal/stream", "internal/quic"},
 	{"internal/handshake"},

@@ -244,6 +244,16 @@ func Extension(e pkix.Extension) Option {
 	return func(t *template) { t.ExtraExtensions = append(t.ExtraExtensions, e) }
 }
 
+// Lists gives places of revocation lists, each a distribution point of its own.
+func Lists(urls ...string) Option {
+	return func(t *template) { t.CRLDistributionPoints = urls }
+}
+
+// Responders gives OCSP responders.
+func Responders(urls ...string) Option {
+	return func(t *template) { t.OCSPServer = urls }
+}
+
 func authority(t *template) {
 	t.IsCA, t.BasicConstraintsValid = true, true
 	t.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign

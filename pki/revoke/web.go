@@ -1,0 +1,191 @@
+package revoke
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/mutual-tls/mutual/identity"
+	"github.com/mutual-tls/mutual/pki"
+)
+
+const (
+	// maxURL is the longest place that is asked, maxRedirects how often it may send us
+	// on.
+	maxURL       = 2048
+	maxRedirects = 3
+	// maxHeader bounds the header of an answer.
+	maxHeader = 64 << 10
+	// maxGet is the longest request that goes into a URL (RFC 6960, appendix A.1).
+	maxGet = 255
+)
+
+// web fetches over HTTP, with bounds on all that an answer may cost.
+type web struct {
+	private bool
+	timeout time.Duration
+	client  *http.Client
+}
+
+// origin is what is known, in the middle of a fetch, of where it has been.
+type origin struct{ outside bool }
+
+type originKey struct{}
+
+func newWeb(private bool, timeout time.Duration) *web {
+	w := &web{private: private, timeout: timeout}
+	dialer := &net.Dialer{Timeout: 10 * time.Second, ControlContext: w.control}
+	w.client = &http.Client{
+		// No proxy from the environment: the address is judged that is dialled.
+		Transport: &http.Transport{
+			DialContext: dialer.DialContext, TLSHandshakeTimeout: 10 * time.Second, MaxResponseHeaderBytes: maxHeader,
+			DisableKeepAlives: true, DisableCompression: true,
+		},
+		CheckRedirect: func(r *http.Request, via []*http.Request) error {
+			if len(via) > maxRedirects {
+				return errTooManyRedirects
+			}
+			if why := w.refuse(r.URL.String()); why != "" {
+				return errors.New("it redirects elsewhere: " + why)
+			}
+			return nil
+		},
+	}
+	return w
+}
+
+var errTooManyRedirects = fmt.Errorf("more than %d redirects", maxRedirects)
+
+func (w *web) close() { w.client.CloseIdleConnections() }
+
+// refuse says why a place is not asked whatever its address; "" where it is.
+func (w *web) refuse(place string) string {
+	u, err := url.Parse(place)
+	switch {
+	case len(place) > maxURL:
+		return "it is too long"
+	case err != nil || u.Host == "":
+		return "it is no URL with a host"
+	case u.Scheme != "http" && u.Scheme != "https": // RFC 5280, section 4.2.1.13 knows LDAP too
+		return "only http and https are fetched"
+	case u.User != nil:
+		return "it has a user's name in it"
+	}
+	return ""
+}
+
+// control judges the address that is dialled, after all names were looked up.
+func (w *web) control(ctx context.Context, _, address string, _ syscall.RawConn) error {
+	at, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return err
+	}
+	a := at.Addr().Unmap()
+	from, _ := ctx.Value(originKey{}).(*origin)
+	switch inside := a.IsLoopback() || a.IsPrivate() || shared.Contains(a); {
+	case a.IsLinkLocalUnicast(), a.IsMulticast(), a.IsUnspecified(), a == broadcast:
+		return fmt.Errorf("the address %s is not asked", a)
+	case inside && !w.private:
+		return fmt.Errorf("the address %s is of this machine or of a private network, which is not asked unless that is allowed", a)
+	case inside && from != nil && from.outside:
+		return fmt.Errorf("it redirects from the Internet to %s, which is inside", a)
+	case !inside && from != nil:
+		from.outside = true
+	}
+	return nil
+}
+
+var (
+	shared    = netip.MustParsePrefix("100.64.0.0/10") // RFC 6598
+	broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+)
+
+// get fetches what it is.
+func (w *web) get(ctx context.Context, it *item) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, originKey{}, &origin{}), w.timeout)
+	defer cancel()
+	if it.kind == aList {
+		return w.ask(ctx, http.MethodGet, it.url, nil, pki.MaxRevocationList)
+	}
+	request, err := pki.OCSPRequest(it.about, it.issuer, crypto.SHA1)
+	if err != nil {
+		return nil, err
+	}
+	if text := base64.StdEncoding.EncodeToString(request); len(text) <= maxGet {
+		b, err := w.ask(ctx, http.MethodGet, strings.TrimSuffix(it.url, "/")+"/"+url.PathEscape(text), nil, pki.MaxOCSPResponse)
+		var refused *statusError
+		if err == nil {
+			if _, err := pki.ParseOCSPResponse(b); err == nil {
+				return b, nil
+			}
+		} else if !errors.As(err, &refused) {
+			return nil, err
+		}
+		// Some responders know POST alone.
+	}
+	return w.ask(ctx, http.MethodPost, it.url, request, pki.MaxOCSPResponse)
+}
+
+// statusError is an answer that is none.
+type statusError struct{ status int }
+
+func (s *statusError) Error() string { return fmt.Sprintf("it answers with status %d", s.status) }
+
+func (w *web) ask(ctx context.Context, method, place string, body []byte, most int64) ([]byte, error) {
+	r, err := http.NewRequestWithContext(ctx, method, place, bytes.NewReader(body))
+	if err != nil {
+		return nil, errors.New("it is no URL that can be asked")
+	}
+	if body != nil {
+		r.Header.Set("Content-Type", "application/ocsp-request")
+	}
+	r.Header.Set("User-Agent", "mutual")
+	answer, err := w.client.Do(r)
+	if err != nil {
+		return nil, plain(err)
+	}
+	defer answer.Body.Close()
+	switch {
+	case answer.StatusCode != http.StatusOK:
+		return nil, &statusError{answer.StatusCode}
+	case answer.ContentLength > most:
+		return nil, fmt.Errorf("it would send %d bytes; at most %d are taken", answer.ContentLength, most)
+	}
+	b, err := io.ReadAll(io.LimitReader(answer.Body, most+1))
+	switch {
+	case err != nil:
+		return nil, plain(err)
+	case int64(len(b)) > most:
+		return nil, fmt.Errorf("it sends more than the %d bytes that are taken", most)
+	}
+	return b, nil
+}
+
+// plain is an error without the URL, which is said beside it.
+func plain(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return errors.New("it did not answer in time")
+	}
+	text := err.Error()
+	for i := range len(text) { // it may hold what the other side sent
+		if text[i] < ' ' || text[i] > '~' || len(text) > 200 {
+			return errors.New(identity.Quote(text))
+		}
+	}
+	return errors.New(text)
+}
