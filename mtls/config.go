@@ -75,9 +75,9 @@ type ClientConfig struct {
 	// meanwhile. A server may do so at any time, and learns who we are. It is not
 	// offered where all of ALPN is HTTP/2 and HTTP/3, which forbid it.
 	PostHandshakeAuth bool
-	// KeyShares is how many key shares to send at first, 1 or 2; 0 is 2 where the
-	// first group is post-quantum and a classical one is there too (which costs
-	// little and saves a round trip), else 1.
+	// KeyShares is how many key shares to send at first, 1 or 2; 0 is 2 where there
+	// are post-quantum and classical groups (the first of each kind, so that a server
+	// which prefers the other kind need not ask for it in a round trip more), else 1.
 	KeyShares int
 	// Shares are the groups in which key shares are sent at first, for those who
 	// know what their servers take: from Groups, in their order. nil leaves it to

@@ -310,7 +310,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		return nil, fmt.Errorf("KeyShares is %d; one or two are sent, and 0 leaves the choice to us", cfg.KeyShares)
 	case cfg.KeyShares > 0:
 		e.hs.KeyShares = cfg.KeyShares
-	case postQuantum(e.hs.Groups[0]) && slices.ContainsFunc(e.hs.Groups, func(g Group) bool { return !postQuantum(g) }):
+	case slices.ContainsFunc(e.hs.Groups, func(g Group) bool { return g.IsPostQuantum() != e.hs.Groups[0].IsPostQuantum() }):
 		e.hs.KeyShares = 2
 	default:
 		e.hs.KeyShares = 1
@@ -352,10 +352,6 @@ func shares(wanted, groups []Group) ([]Group, error) {
 		from += i + 1
 	}
 	return slices.Clone(wanted), nil
-}
-
-func postQuantum(g Group) bool {
-	return g == suite.X25519MLKEM768 || g == suite.SecP256r1MLKEM768 || g == suite.SecP384r1MLKEM1024 || g == suite.MLKEM1024
 }
 
 // Dial connects to address, whose host part is the server's name.

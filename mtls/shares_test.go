@@ -1,6 +1,7 @@
 package mtls_test
 
 import (
+	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -35,6 +36,42 @@ func TestAClientSendsTheSharesThatItIsTold(t *testing.T) {
 		cc.Groups, cc.Shares = []mtls.Group{suite.X25519, suite.P256, suite.P384}, wrong
 		if _, err := mtls.NewClient(cc); err == nil {
 			t.Errorf("shares in %v were taken", wrong)
+		}
+	}
+}
+
+// Where there are groups of both kinds a server finds a share of either, whichever
+// is preferred.
+func TestAClientSharesOneGroupOfEachKind(t *testing.T) {
+	h := newHouse(t)
+	const hybrid, other = suite.X25519MLKEM768, suite.MLKEM1024
+	for _, c := range []struct {
+		groups []mtls.Group
+		shares int
+		want   []mtls.Group
+	}{
+		{[]mtls.Group{hybrid, other, suite.X25519}, 0, []mtls.Group{hybrid, suite.X25519}},
+		{[]mtls.Group{suite.X25519, hybrid}, 0, []mtls.Group{suite.X25519, hybrid}},
+		{[]mtls.Group{suite.X25519, suite.P256, other}, 0, []mtls.Group{suite.X25519, other}},
+		{[]mtls.Group{suite.X25519, hybrid}, 1, []mtls.Group{suite.X25519}},
+		{[]mtls.Group{suite.X25519, suite.P256}, 0, []mtls.Group{suite.X25519}},
+		{[]mtls.Group{suite.X25519, suite.P256}, 2, []mtls.Group{suite.X25519, suite.P256}},
+		{[]mtls.Group{hybrid, other}, 0, []mtls.Group{hybrid}},
+	} {
+		var got []mtls.Group
+		cc := h.clientConfig()
+		cc.Groups, cc.KeyShares = c.groups, c.shares
+		cc.Observer = observe.Func(func(e observe.Event) {
+			var m message.ClientHello
+			if e.Kind == observe.Message && e.Type == message.TypeClientHello && got == nil && m.Parse(e.Bytes) == nil {
+				for _, k := range m.KeyShares {
+					got = append(got, k.Group)
+				}
+			}
+		})
+		met(t, h.serverConfig(), cc)
+		if !slices.Equal(got, c.want) {
+			t.Errorf("of %v, with KeyShares %d: shares in %v, and not in %v", c.groups, c.shares, got, c.want)
 		}
 	}
 }

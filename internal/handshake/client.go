@@ -223,11 +223,12 @@ var (
 	pskDHE          = []uint8{pskDHEKE}
 )
 
-// secondShare is the group of a second key share: the first classical group
-// after a hybrid, or else simply the second group.
+// secondShare is the group of a second key share: the first that is post-quantum
+// where the first of all is not, and the other way round, so that a server finds
+// one of each kind; where there is one kind, simply the second group.
 func secondShare(groups []suite.GroupID) (suite.GroupID, bool) {
 	for _, g := range groups[1:] {
-		if g == suite.X25519 || g == suite.P256 || g == suite.P384 || g == suite.P521 {
+		if g.IsPostQuantum() != groups[0].IsPostQuantum() {
 			return g, true
 		}
 	}

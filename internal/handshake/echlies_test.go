@@ -119,7 +119,7 @@ func TestAServerRefusesEncryptedHellosThatLie(t *testing.T) {
 		{name: "cut off", encoded: func(b []byte) []byte { return b[:len(b)-1] }, alert: alert.DecodeError, code: code.BadMessage, says: "cut off"},
 		{name: "a missing outer extension", inner: named(0x7a, 0x7b), alert: illegal, code: code.IllegalParameter, says: "names"},
 		{name: "itself as an outer extension", inner: named(0xfe, 0x0d), alert: illegal, code: code.IllegalParameter, says: "names"},
-		{name: "an extension twice", inner: named(0, 43), alert: illegal, code: code.IllegalParameter, says: "twice"},
+		{name: "an extension twice", inner: named(0, 43), alert: alert.DecodeError, code: code.BadMessage, says: "twice"},
 		{name: "a hello in the clear that says that it was encrypted", outer: func(m *message.ClientHello) { m.ECH = &message.ECHHello{Inner: true} }, alert: illegal, says: "in the clear"},
 
 		{name: "the second not encrypted", second: true, outer: func(m *message.ClientHello) { m.ECH = nil }, alert: alert.MissingExtension, code: code.MissingExtension, says: "is not encrypted"},

@@ -139,6 +139,11 @@ func extensions(dst []Extension, block []byte, t Type, in where) ([]Extension, e
 			return dst, decodeError(t, "its extensions do not add up")
 		}
 		if seen.again(dst, x.Type) {
+			// No RFC names the alert. In what others take apart whole before they look at
+			// any extension they say decode_error, elsewhere illegal_parameter, and so do we.
+			if t == TypeClientHello || t == TypeEncryptedExtensions {
+				return dst, decodeError(t, "the extension %s is there twice", x.Type)
+			}
 			return dst, illegal(t, "the extension %s is there twice", x.Type)
 		}
 		if len(dst) == maxExtensions {

@@ -42,6 +42,9 @@ func EveryGroup() []GroupID { return everyGroup }
 // Supported reports whether Generate and Respond know the group.
 func (g GroupID) Supported() bool { return g.parts() != (parts{}) }
 
+// IsPostQuantum reports whether there is ML-KEM in the group.
+func (g GroupID) IsPostQuantum() bool { return g.parts().kem.keyLen() > 0 }
+
 // ClientShareLen returns the length in bytes of the key_exchange field that a
 // client sends for this group, 0 for a group that is not supported.
 func (g GroupID) ClientShareLen() int {
