@@ -88,7 +88,8 @@ func (c *Client) DialEarly(ctx context.Context, network, address string) (*Conn,
 // WriteEarly takes. The server is the one that was proven in the session's full
 // handshake and was judged again now; whether it is there shows when the handshake
 // is over. Whoever reads, or writes otherwise, waits for that, and Handshake does
-// nothing else; a failure shows there.
+// nothing else; a failure shows there. A server that resumes without the early data
+// is judged once more, before anything else is said to it.
 func (c *Client) ConnectEarly(ctx context.Context, transport net.Conn, serverName string) (*Conn, error) {
 	return c.connect(ctx, transport, serverName, true, nil)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -253,6 +254,70 @@ func TestEarlyDataIsLostWhere(t *testing.T) {
 				t.Errorf("more was sent early: %v", err)
 			}
 		})
+	}
+}
+
+// Where a server resumes without the early data, the client judges it once more
+// before anything else is said: what it was let in for is over, and it is later.
+func TestAServerThatTakesNoEarlyDataIsJudgedOnceMore(t *testing.T) {
+	h := newHouse(t)
+	for _, c := range []struct {
+		takes   bool // the early data
+		refused int  // which of the judgements of the session is a refusal
+		asked   int
+	}{{takes: true, asked: 1}, {asked: 2}, {refused: 2, asked: 2}} {
+		sc, cc := h.earlier()
+		v := &fickle{inner: h.verifier()}
+		cc.Servers = v
+		keys, err := mtls.NewTicketKeys(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sc.Resumption.Keys = keys
+		client, p := newClient(t, cc), newPlace(t)
+		p.visit(newServer(t, sc), client, "orders")
+		if !c.takes {
+			sc.Resumption = &mtls.ServerResumption{Keys: keys}
+		}
+		s, judgements := newServer(t, sc), 0
+		v.refuse(func(*mtls.Claim) bool {
+			judgements++
+			return judgements == c.refused
+		})
+		st, ct := p.transports()
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		served := make(chan error, 1)
+		go func() {
+			conn, err := s.Accept(ctx, st)
+			if err == nil {
+				_ = conn.SetDeadline(soon())
+				_, err = conn.Read(make([]byte, 1))
+			}
+			served <- err
+		}()
+		conn, err := client.ConnectEarly(ctx, ct, "orders")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if conn.HandshakeOver() {
+			t.Fatal("no early data can be sent")
+		}
+		switch err := conn.Handshake(ctx); {
+		case c.refused == 0 && err != nil:
+			t.Fatal(err)
+		case c.refused > 0:
+			if r := refusal(t, err); r.Code != "M0121" || !r.Sent {
+				t.Errorf("refused with %+v", r)
+			}
+			if r := refusal(t, <-served); r.Alert.String() != "certificate_revoked" || r.Sent {
+				t.Errorf("the server was told %+v", r)
+			}
+		}
+		if asked := v.refuse(nil); !slices.Equal(asked, slices.Repeat([]mtls.Occasion{mtls.Resumption}, c.asked)) {
+			t.Errorf("taken: %v; asked on the occasions %v", c.takes, asked)
+		}
 	}
 }
 

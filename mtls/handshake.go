@@ -194,11 +194,7 @@ func (c *Conn) verifyPeer(ctx context.Context, op *handshake.Op) handshake.Answe
 	}
 	verdict, err := c.judge(ctx, &c.claim)
 	if !verdict.OK {
-		fault := handshake.OurPolicy
-		if err != nil {
-			fault = handshake.Misuse
-		}
-		return c.refuseClaim(verdict, fault)
+		return c.refuseClaim(verdict, faultOf(err))
 	}
 	c.verdict = verdict
 	c.judged(verdict)
@@ -244,6 +240,14 @@ func (c *Conn) verdictOf(ctx context.Context, claim *Claim) (*Verdict, error) {
 		verdict = &named
 	}
 	return verdict, nil
+}
+
+// faultOf is whose fault a refusal is: of a verifier that failed it is ours.
+func faultOf(err error) handshake.Fault {
+	if err != nil {
+		return handshake.Misuse
+	}
+	return handshake.OurPolicy
 }
 
 func (c *Conn) refuseClaim(v *Verdict, fault handshake.Fault) handshake.Answer {

@@ -267,7 +267,7 @@ func (c *Conn) note(what, why string) {
 var errRenamed = errors.New("the session is of somebody else")
 
 // judgeSession asks the verifier about the peer of a session. Whatever it does
-// not admit has to show itself anew.
+// not admit has to show itself anew, or where it is too late for that is refused.
 func (c *Conn) judgeSession(ctx context.Context, op *handshake.Op) handshake.Answer {
 	o := c.origin
 	o.claim = Claim{
@@ -277,6 +277,9 @@ func (c *Conn) judgeSession(ctx context.Context, op *handshake.Op) handshake.Ans
 	o.claim.show(op.Chain, op.Type)
 	o.claim.prove(op.Proven)
 	verdict, err := c.judge(ctx, &o.claim)
+	if op.Bound && !verdict.OK {
+		return c.refuseClaim(verdict, faultOf(err))
+	}
 	if err != nil || !verdict.OK {
 		c.declined(verdict.Reason)
 		return handshake.Answer{Err: refusedByVerdict{verdict}}

@@ -537,6 +537,7 @@ func (c *Client) waitEncryptedExtensions(t message.Type, msg []byte) (clientStat
 	if err := c.takeEarly(&m); err != nil {
 		return nil, err
 	}
+	c.judgeAnew()
 	if c.keyed {
 		return c.expect("Finished", (*Client).waitFinished)
 	}

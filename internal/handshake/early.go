@@ -136,6 +136,18 @@ func (c *Client) rejectEarly() {
 	c.emit(Event{Kind: EarlyEnded})
 }
 
+// judgeAnew has the server judged once more where it resumed our session without
+// the early data. What was judged before the hello was whether that may be sent;
+// now it is whether all that follows may, and it is later.
+func (c *Client) judgeAnew() {
+	if !c.result.Resumed || c.result.EarlyData != EarlyRejected {
+		return
+	}
+	c.verify = Op{Kind: VerifyPeer, Chain: c.chain, Type: c.result.PeerType, Proven: c.result.Proven, Resumed: true, Bound: true}
+	c.verified = false
+	c.ask(&c.verify, true)
+}
+
 // takeEarly takes what EncryptedExtensions says of our early data.
 func (c *Client) takeEarly(m *message.EncryptedExtensions) error {
 	if !c.early.offered {

@@ -108,7 +108,7 @@ func TestTheOrderOfAHandshakeWithEarlyData(t *testing.T) {
 	p.run(modes[0])
 	p.early(t, EarlyRejected)
 	const retried = "ask FindTicket, ask VerifyPeer, send ClientHello, ccs, keys early write, no early data, send ClientHello, keys handshake read, " +
-		"keys handshake write, keys application read, send Finished, keys application write, done"
+		"keys handshake write, ask VerifyPeer, keys application read, send Finished, keys application write, done"
 	if got := strings.Join(p.client.story, ", "); got != retried {
 		t.Errorf("the client:\n%s\nexpected\n%s", got, retried)
 	}

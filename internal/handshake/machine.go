@@ -225,6 +225,9 @@ type Op struct {
 	// for none.
 	Delegation *Delegation
 	Resumed    bool
+	// Bound, for VerifyPeer of a session: the handshake rests on it by now, and ends
+	// where its peer is refused.
+	Bound bool
 	// PublicName, if not "", is whom the peer has to be in the place of whom we
 	// meant: it could not read our encrypted hello.
 	PublicName string

@@ -72,8 +72,9 @@ func (s *Session) destroy() {
 	}
 }
 
-// again says whether the peer of a session is judged again.
-func (o *Op) again() bool { return o.Kind == VerifyPeer && o.Resumed }
+// again says whether the peer of a session is judged again, and the session can
+// still be given up.
+func (o *Op) again() bool { return o.Kind == VerifyPeer && o.Resumed && !o.Bound }
 
 // drop gives the session up.
 func (c *core) drop() {
