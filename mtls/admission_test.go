@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mutual-tls/mutual/internal/alert"
 	"github.com/mutual-tls/mutual/internal/mint"
 	"github.com/mutual-tls/mutual/mtls"
 	"github.com/mutual-tls/mutual/pki"
@@ -408,6 +409,53 @@ func TestAChangeDuringTheHandshakeIsNotMissed(t *testing.T) {
 	}
 	if r := refusal(t, cerr); r.Code != "M0121" {
 		t.Errorf("%+v", r)
+	}
+}
+
+// An application that comes to know something of its peer refuses it at any time,
+// and the peer learns why.
+func TestAnApplicationRefusesItsPeerAtAnyTime(t *testing.T) {
+	h := newHouse(t)
+	for _, c := range []struct {
+		alert mtls.Alert
+		who   string
+	}{{alert.AccessDenied, "server"}, {alert.CertificateRevoked, "client"}, {30, "server"}} {
+		ours, theirs := met(t, h.serverConfig(), h.clientConfig())
+		if c.who == "client" {
+			ours, theirs = theirs, ours
+		}
+		for _, no := range []mtls.Alert{alert.CloseNotify, alert.UserCanceled} {
+			if r := refusal(t, ours.Refuse(no, "for nothing")); r.Fault != mtls.Misuse {
+				t.Errorf("%s: %+v", no, r)
+			}
+		}
+		reading, told := make(chan error, 1), make(chan error, 1)
+		go func() {
+			_, err := ours.Read(make([]byte, 1))
+			reading <- err
+		}()
+		go func() {
+			_ = theirs.SetDeadline(soon())
+			_, err := theirs.Read(make([]byte, 1))
+			told <- err
+		}()
+		if err := ours.Refuse(c.alert, "its account was closed"); err != nil {
+			t.Fatal(err)
+		}
+		<-ours.Context().Done()
+		_, werr := ours.Write([]byte("x"))
+		for what, err := range map[string]error{"Read": <-reading, "Write": werr, "Context": context.Cause(ours.Context())} {
+			if r := refusal(t, err); r.Code != "M0404" || r.Alert != c.alert || !r.Sent || r.Reason != "its account was closed" {
+				t.Errorf("%s answers %+v", what, r)
+			}
+		}
+		if r := refusal(t, <-told); r.Alert != c.alert || r.Sent {
+			t.Errorf("the peer was told %+v", r)
+		}
+		_ = ours.Close()
+		if err := ours.Refuse(c.alert, "again"); err == nil {
+			t.Error("a connection that is closed was refused")
+		}
 	}
 }
 

@@ -126,6 +126,11 @@ type Common struct {
 	// padding counted, 64 to 16,385; 0 says nothing to the peer (RFC 8449). For
 	// machines with little memory: short records are slow.
 	RecordSizeLimit int
+	// MaxRecord is how many bytes a record of ours holds at most, 64 to 16,384; 0 is
+	// as many as TLS and the peer allow. A peer has nothing of a record before it has
+	// all of it: short ones are for slow ways, and for peers with little memory that
+	// can't say so. Each costs 22 bytes on the way, and time on both sides.
+	MaxRecord int
 
 	// Renewal, if not nil, has connections outlive their certificates, where the
 	// other end has it too: see Renewal.

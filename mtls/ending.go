@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mutual-tls/mutual/internal/alert"
+	"github.com/mutual-tls/mutual/internal/code"
 )
 
 // How a connection ends: because the user closes it, because the peer breaks the
@@ -60,6 +61,28 @@ func (c *Conn) Close() error { return c.close(true) }
 func (c *Conn) Abort() error {
 	breakOff(c.transport)
 	return c.close(false)
+}
+
+// Refuse ends the connection at once because of what the application has come to
+// know of its peer, which is told so by the fatal alert: AccessDenied, if nothing
+// says it better. Reads, writes and the Context answer a Refusal for that reason
+// from then on. It takes up to a second, so that the alert arrives. A Verifier's
+// word is Recheck's to bring in; this is for all else that an application can know.
+func (c *Conn) Refuse(a Alert, reason string) error {
+	switch {
+	case a == alert.CloseNotify || a == alert.UserCanceled:
+		return refuseMisuse("a peer is not refused by %s, which is no error", a)
+	case c.early.pending.Load():
+		return refuseMisuse("the handshake is not over, and nobody is refused yet: Abort ends it")
+	case c.closed.Load():
+		return errClosed
+	}
+	r := newRefusal(code.NoLongerAllowed, OurPolicy, "application data", reason, nil)
+	r.Alert, r.HasAlert, r.Sent = a, true, true
+	c.ended.CompareAndSwap(nil, r)
+	c.endContext(r)
+	c.cutOff(c.ended.Load())
+	return nil
 }
 
 // breakOff has the transport's Close reset the connection, where it can.

@@ -26,6 +26,7 @@ type endpoint struct {
 	hs       handshake.Config
 	limits   Limits
 	padding  Padding
+	shorten  int
 	clock    func() time.Time
 	standing *live.Set
 	rechecks atomic.Uint64 // how many have begun
@@ -68,7 +69,7 @@ func newEndpoint(role Role, identity Identity, verifier Verifier, alpn []string,
 	if err := c.forms(&e.hs); err != nil {
 		return nil, err
 	}
-	e.padding = c.Padding
+	e.padding, e.shorten = c.Padding, c.MaxRecord
 	for i, p := range alpn {
 		if len(p) == 0 || len(p) > 255 {
 			return nil, fmt.Errorf("the ALPN protocol %q has %d bytes; it must have 1 to 255", p, len(p))

@@ -86,5 +86,8 @@ func (c *Common) forms(e *handshake.Config) error {
 	if p := c.Padding; p.Block < 0 || p.Block > 1<<14 || p.Random < 0 || p.Random > 1<<14 || p.Block > 0 && p.Random > 0 {
 		return fmt.Errorf("records can be padded to blocks or at random, by 16384 bytes at most; found %d and %d", p.Block, p.Random)
 	}
+	if n := c.MaxRecord; n != 0 && (n < 64 || n > 1<<14) {
+		return fmt.Errorf("records of at most %d bytes; it is 64 to 16384, or 0 for as long as they may be", n)
+	}
 	return nil
 }

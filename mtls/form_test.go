@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -192,6 +193,64 @@ func TestRecordsKeepToTheLimitOfThePeer(t *testing.T) {
 	}
 }
 
+// lengths is a transport that notes how long the records are that are written.
+type lengths struct {
+	net.Conn
+	mu   sync.Mutex
+	wire []byte
+	list []int
+}
+
+func (l *lengths) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	l.wire = append(l.wire, b...)
+	for len(l.wire) >= 5 {
+		n := int(l.wire[3])<<8 | int(l.wire[4])
+		if len(l.wire) < 5+n {
+			break
+		}
+		l.list, l.wire = append(l.list, n), l.wire[5+n:]
+	}
+	l.mu.Unlock()
+	return l.Conn.Write(b)
+}
+
+// longest is the length of the longest record up to now.
+func (l *lengths) longest() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Max(l.list)
+}
+
+func TestRecordsAreNoLongerThanTheyAreToBe(t *testing.T) {
+	h := newHouse(t)
+	data := bytes.Repeat([]byte("0123456789abcdef"), 3000)
+	const over = 17 // the type and the tag
+	for _, most := range []int{0, 64, 512, 16384} {
+		sc, cc := h.serverConfig(), h.clientConfig()
+		sc.MaxRecord, cc.MaxRecord = most, most
+		a, b := loopback(t)
+		la, lb := &lengths{Conn: a}, &lengths{Conn: b}
+		server, client := metAt(t, sc, cc, la, lb)
+		say(t, client, server, data)
+		say(t, server, client, data)
+		want := most
+		if most == 0 {
+			want = 16384
+		}
+		if s, c := la.longest(), lb.longest(); s != want+over || c != want+over {
+			t.Errorf("records of at most %d: the server's have up to %d bytes, the client's %d", most, s, c)
+		}
+	}
+	for _, n := range []int{-1, 63, 16385} {
+		cc := h.clientConfig()
+		cc.MaxRecord = n
+		if _, err := mtls.NewClient(cc); err == nil {
+			t.Errorf("records of at most %d bytes are taken", n)
+		}
+	}
+}
+
 // counted is a transport that counts what is written.
 type counted struct {
 	net.Conn
@@ -209,17 +268,24 @@ func metOver(t *testing.T, sc mtls.ServerConfig, cc mtls.ClientConfig) (server, 
 	t.Helper()
 	a, b := loopback(t)
 	wire = &counted{Conn: b}
+	server, client = metAt(t, sc, cc, a, wire)
+	return server, client, wire
+}
+
+// metAt is met over transports of the caller's, a the server's.
+func metAt(t *testing.T, sc mtls.ServerConfig, cc mtls.ClientConfig, a, b net.Conn) (server, client *mtls.Conn) {
+	t.Helper()
 	s, done := newServer(t, sc), make(chan error, 1)
 	go func() {
 		var err error
 		server, err = s.Accept(t.Context(), a)
 		done <- err
 	}()
-	client, err := newClient(t, cc).Connect(t.Context(), wire, "orders")
+	client, err := newClient(t, cc).Connect(t.Context(), b, "orders")
 	if err = errors.Join(err, <-done); err != nil {
 		t.Fatal(err)
 	}
-	return server, client, wire
+	return server, client
 }
 
 func TestPaddingHidesHowLongRecordsAre(t *testing.T) {

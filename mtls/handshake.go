@@ -29,6 +29,7 @@ func (e *endpoint) handshake(ctx context.Context, transport net.Conn, machine ha
 	c.early.wanted = early
 	c.stream.Drive(machine, e.role == RoleServer, e.limits.RekeyAfter)
 	c.stream.Pad(e.padding, e.hs.Random)
+	c.stream.Shorten(e.shorten)
 	if e.resumption != nil {
 		c.origin = &origin{}
 		if client != nil {

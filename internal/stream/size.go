@@ -32,12 +32,20 @@ func (s *Stream) limit(e handshake.Event) {
 	}
 }
 
+// Shorten has records that are sent from now on hold most bytes at most. Like Pad
+// it belongs to the writing half.
+func (s *Stream) Shorten(most int) { s.out.most = most }
+
 // fragment is the most content of one record.
 func (s *Stream) fragment() int {
-	if s.out.limit != 0 && s.out.sealer.Encrypted() {
-		return min(s.out.limit-1, record.MaxPlaintext) // the type takes one byte
+	n := record.MaxPlaintext
+	if s.out.most != 0 {
+		n = min(n, s.out.most)
 	}
-	return record.MaxPlaintext
+	if s.out.limit != 0 && s.out.sealer.Encrypted() {
+		n = min(n, s.out.limit-1) // the type takes one byte
+	}
+	return n
 }
 
 // pad is by how much a record with n bytes of content is padded: not beyond what

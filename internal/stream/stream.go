@@ -88,6 +88,7 @@ type out struct {
 	epoch      uint64 // how often the keys were changed
 	early      int64  // bytes of early data that may still be sent
 	limit      int    // the peer's record_size_limit, 0: that of TLS
+	most       int    // content of a record as we want it, 0: as much as there may be
 	padding    Padding
 	random     io.Reader // of padding
 	// disguise is a client's ChangeCipherSpec that waits for the flight that it

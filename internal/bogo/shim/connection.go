@@ -32,6 +32,7 @@ type connection struct {
 	retry      *settings // where early data was rejected
 	notTaken   string    // why, of early data
 	allowEarly bool      // says the last ticket
+	lastRead   message.Type
 }
 
 // run carries out the handshake, what is to be done behind it, and the end.
@@ -69,6 +70,10 @@ func (c *connection) run() error {
 	}
 	if err := c.begin(); err != nil {
 		return err
+	}
+	if c.after.refuses {
+		const decompressionFailure = 30
+		return c.conn.Refuse(decompressionFailure, "the runner wants it refused")
 	}
 	if err := c.echoEarly(); err != nil {
 		return err
@@ -268,6 +273,9 @@ func (c *connection) Verify(_ context.Context, claim *mtls.Claim) (*mtls.Verdict
 // Observe counts the tickets that can be used.
 func (c *connection) Observe(e mtls.Event) {
 	c.observeEarly(e)
+	if e.Kind == observe.Message && (e.From == observe.Client) == c.server {
+		c.lastRead = e.Type
+	}
 	if e.Kind != observe.Message || e.Type != message.TypeNewSessionTicket {
 		return
 	}

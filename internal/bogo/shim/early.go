@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/mutual-tls/mutual/internal/message"
 	"github.com/mutual-tls/mutual/internal/observe"
 	"github.com/mutual-tls/mutual/mtls"
 )
@@ -20,6 +21,7 @@ type early struct {
 	enabled                  bool
 	accepted, rejected       bool // is expected to be
 	notOffered, ticketAllows bool
+	writeAfter               int // the type of a message of the server's; 0: before all of them
 	reason                   string
 	offered                  bool
 	written                  bool // what is to be written first was sent early, and taken
@@ -32,6 +34,7 @@ func init() {
 		toggle("expect-reject-early-data", func(s *settings) *bool { return &s.early.rejected }),
 		toggle("expect-no-offer-early-data", func(s *settings) *bool { return &s.early.notOffered }),
 		toggle("expect-ticket-supports-early-data", func(s *settings) *bool { return &s.early.ticketAllows }),
+		number("early-write-after-message", func(s *settings) *int { return &s.early.writeAfter }),
 		text("expect-early-data-reason", func(s *settings) *string { return &s.early.reason }),
 	)
 }
@@ -57,7 +60,12 @@ func (c *connection) sendEarly() error {
 			}
 		}
 		late := ""
-		if c.after.writesFirst {
+		switch {
+		case c.early.writeAfter != 0:
+			if err := c.writeBetween(conn); err != nil {
+				return err
+			}
+		case c.after.writesFirst:
 			all := strings.Repeat(c.after.initialWrite, c.after.initialWrites)
 			now := all[:min(len(all), conn.EarlyRoom())]
 			late = all[len(now):]
@@ -84,6 +92,24 @@ func (c *connection) sendEarly() error {
 	}
 	c.settings = c.retry
 	c.early.offered = true
+	return nil
+}
+
+// writeBetween has what is to be written first sent early, when a message of the
+// server's has come, and before the next.
+func (c *connection) writeBetween(conn *mtls.Conn) error {
+	d, ok := c.transport.(*dribble)
+	if !ok || !c.after.writesFirst {
+		return unimplemented("early data between messages is for -async alone, and for who writes first")
+	}
+	d.before = func() error {
+		if c.lastRead != message.Type(c.early.writeAfter) {
+			return nil
+		}
+		d.before = nil
+		_, err := conn.WriteEarly([]byte(c.after.initialWrite))
+		return err
+	}
 	return nil
 }
 

@@ -42,6 +42,7 @@ func init() {
 type wire interface {
 	io.ReadWriteCloser
 	CloseWrite() error
+	Refuse(why mtls.Alert, reason string) error
 	Rekey(both bool) error
 	Negotiated() mtls.Negotiated
 	Local() *mtls.Certificate
@@ -141,12 +142,18 @@ func (q *overQUIC) settle(ctx context.Context, err error) error {
 	}
 	var failed *mtls.QUICError
 	if errors.As(err, &failed) && failed.Code>>8 == 1 {
-		// The runner has no CONNECTION_CLOSE; it takes an alert.
-		const alertRecord, fatal = 21, 2
-		_ = q.put(alertRecord, q.level(), []byte{fatal, byte(failed.Code)})
-		_ = q.net.SetReadDeadline(time.Now().Add(time.Second))
-		q.drain() // or a reset would overtake it
+		_ = q.Refuse(mtls.Alert(failed.Code), "")
 	}
+	return err
+}
+
+// Refuse closes as a stack does that refuses its peer. The runner has no
+// CONNECTION_CLOSE; it takes an alert.
+func (q *overQUIC) Refuse(why mtls.Alert, _ string) error {
+	const alertRecord, fatal = 21, 2
+	err := q.put(alertRecord, q.level(), []byte{fatal, byte(why)})
+	_ = q.net.SetReadDeadline(time.Now().Add(time.Second))
+	q.drain() // or a reset would overtake it
 	return err
 }
 

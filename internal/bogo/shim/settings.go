@@ -70,7 +70,7 @@ type after struct {
 	readSize                         int
 	keyUpdate, keyUpdateFirst        bool
 	exportBetween, neverDone         bool
-	peek, again                      bool
+	peek, again, refuses             bool
 	resumptionDelay                  int
 }
 
@@ -193,9 +193,15 @@ func init() {
 		toggle("read-with-unfinished-write", func(s *settings) *bool { return &s.after.unfinishedWrite }),
 		toggle("shim-shuts-down", func(s *settings) *bool { return &s.after.shutsDown }),
 		toggle("check-close-notify", func(s *settings) *bool { return &s.after.checkCloseNotify }),
+		doesWith("max-send-fragment", func(s *settings, v string) error {
+			n, err := strconv.Atoi(v)
+			s.change(func(c *config) { c.MaxRecord = n })
+			return err
+		}),
 		number("read-size", func(s *settings) *int { return &s.after.readSize }),
 		toggle("key-update", func(s *settings) *bool { return &s.after.keyUpdate }),
 		toggle("key-update-before-read", func(s *settings) *bool { return &s.after.keyUpdateFirst }),
+		toggle("send-alert", func(s *settings) *bool { return &s.after.refuses }),
 		toggle("no-op-extra-handshake", func(s *settings) *bool { return &s.after.again }),
 		toggle("handshake-never-done", func(s *settings) *bool { return &s.after.neverDone }),
 		number("resumption-delay", func(s *settings) *int { return &s.after.resumptionDelay }),

@@ -34,8 +34,9 @@ func dial(s *settings) (net.Conn, error) {
 // is written.
 type dribble struct {
 	net.Conn
-	ahead [4 << 10]byte
-	has   []byte
+	ahead  [4 << 10]byte
+	has    []byte
+	before func() error // each Read, where it is set
 
 	mu   sync.Mutex
 	held chan struct{} // closed when writes may go on
@@ -45,6 +46,11 @@ type dribble struct {
 func (d *dribble) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
+	}
+	if d.before != nil {
+		if err := d.before(); err != nil {
+			return 0, err
+		}
 	}
 	if len(d.has) == 0 {
 		n, err := d.Conn.Read(d.ahead[:])
