@@ -175,7 +175,7 @@ func (w *world) at(service string, addresses ...string) {
 // until waits for a condition.
 func (w *world) until(what string, is func() bool) {
 	w.Helper()
-	for end := time.Now().Add(30 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); !is(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			w.Fatalf("it never came about that %s; the log:\n%s", what, w.log)
 		}
@@ -230,7 +230,7 @@ func (w *world) listen(id *mutual.Identity, allow ...string) *mtls.Listener {
 // ask sends a line over c and reads it back.
 func ask(c *mtls.Conn) error {
 	const said = "is anybody there?"
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(2 * time.Minute))
 	if _, err := io.WriteString(c, said); err != nil {
 		return err
 	}
@@ -313,7 +313,7 @@ func (w *world) goroutines() int {
 // goroutinesAreBack waits until no more goroutines run than before.
 func (w *world) goroutinesAreBack(before int) {
 	w.Helper()
-	for end := time.Now().Add(20 * time.Second); runtime.NumGoroutine() > before; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); runtime.NumGoroutine() > before; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			all := make([]byte, 1<<20)
 			w.Fatalf("%d goroutines, and %d before:\n%s", runtime.NumGoroutine(), before, all[:runtime.Stack(all, true)])

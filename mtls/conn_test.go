@@ -31,7 +31,7 @@ func wait[T any](t testing.TB, what string, f func() T) T {
 	select {
 	case v := <-done:
 		return v
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatalf("%s does not return", what)
 		panic("not reached")
 	}

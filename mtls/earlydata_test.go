@@ -50,7 +50,7 @@ func (r *recorder) Write(b []byte) (int, error) {
 func (p *place) early(s *mtls.Server, c *mtls.Client, data string) *early {
 	p.t.Helper()
 	st, ct := p.transports()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	p.t.Cleanup(cancel)
 	e := &early{}
 	var wait sync.WaitGroup
@@ -369,7 +369,7 @@ func TestAReplayIsNotRead(t *testing.T) {
 					_, _ = ct.Read(b)
 					_ = ct.(*net.TCPConn).CloseWrite()
 				}()
-				ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 				conn, err := again.Accept(ctx, st)
 				cancel()
 				if err == nil {
@@ -388,7 +388,7 @@ func TestReadGivesNoEarlyData(t *testing.T) {
 	s, c, p := newServer(t, sc), newClient(t, cc), newPlace(t)
 	p.visit(s, c, "orders")
 	st, ct := p.transports()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	client, err := c.ConnectEarly(ctx, ct, "orders")
 	if err != nil {

@@ -338,7 +338,7 @@ func leavesNothing(t *testing.T) {
 	t.Helper()
 	t.Cleanup(func() {
 		var left string
-		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 			if left = ours(); left == "" {
 				return
 			}

@@ -104,7 +104,7 @@ func TestTheStandardLibraryResumesWithUs(t *testing.T) {
 							}
 							served <- s.ConnectionState()
 						}()
-						ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+						ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 						conn, err := c.Connect(ctx, ct, "orders")
 						cancel()
 						if err != nil {
@@ -135,7 +135,7 @@ func TestTheStandardLibraryResumesWithUs(t *testing.T) {
 func call(t *testing.T, p *place, s *mtls.Server, cfg *tls.Config) (tls.ConnectionState, *mtls.Conn) {
 	t.Helper()
 	st, ct := p.transports()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var conn *mtls.Conn
 	served := make(chan error, 1)

@@ -55,7 +55,7 @@ func (p *place) transports() (server, client net.Conn) {
 func (p *place) try(s *mtls.Server, c *mtls.Client, name string) (server, client *mtls.Conn, serverErr, clientErr error) {
 	p.t.Helper()
 	st, ct := p.transports()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var wait sync.WaitGroup
 	wait.Go(func() {
@@ -529,7 +529,7 @@ func ticketsUsedOnce(t *testing.T, asked int, resumes []bool) {
 	p.visit(s, c, "orders")
 	for i, want := range resumes {
 		st, ct := p.transports()
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		served := make(chan error, 1)
 		go func() { _, err := s.Accept(ctx, st); served <- err }()
 		conn, err := c.Connect(ctx, ct, "orders") // and nothing is read: no new ticket
@@ -567,7 +567,7 @@ func TestManyConnectionsShareTheSessions(t *testing.T) {
 		for range workers {
 			wait.Go(func() {
 				for range each {
-					ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+					ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 					defer cancel()
 					transport, err := net.Dial("tcp", p.l.Addr().String())
 					if err != nil {

@@ -120,7 +120,7 @@ func loopback(t testing.TB) (server, client net.Conn) {
 func meet(t testing.TB, s *mtls.Server, c *mtls.Client, name string) (server, client *mtls.Conn, serverErr, clientErr error) {
 	t.Helper()
 	st, ct := loopback(t)
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var wait sync.WaitGroup
 	wait.Go(func() { server, serverErr = s.Accept(ctx, st) })
@@ -186,4 +186,4 @@ func noise(n int) []byte {
 	return b
 }
 
-func soon() time.Time { return time.Now().Add(20 * time.Second) }
+func soon() time.Time { return time.Now().Add(time.Minute) }

@@ -309,7 +309,7 @@ func TestFiftyAgentsAtOnce(t *testing.T) {
 		}
 		for _, a := range agents {
 			all.Go(func() {
-				ctx, cancel := context.WithTimeout(w.ctx, 30*time.Second)
+				ctx, cancel := context.WithTimeout(w.ctx, patience)
 				defer cancel()
 				var where []string
 				w.awaitOr(ctx, func() bool { where, _ = a.Addresses(ctx, "orders"); return len(where) == 1 })

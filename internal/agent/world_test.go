@@ -226,10 +226,14 @@ func (w *world) run(agents ...*Agent) (stop func()) {
 	return stop
 }
 
+// patience is how long anything may take that usually takes no time. It is not a
+// measurement.
+const patience = 2 * time.Minute
+
 // await waits until something is so.
 func (w *world) await(what string, is func() bool) {
 	w.Helper()
-	for end := time.Now().Add(30 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(patience); !is(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			w.Fatalf("it never came to be that %s", what)
 		}
@@ -325,7 +329,7 @@ func (w *world) serve(cfg mtls.ServerConfig) *answering {
 				a.mu.Lock()
 				a.reached++
 				a.mu.Unlock()
-				_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+				_ = c.SetReadDeadline(time.Now().Add(patience))
 				b := make([]byte, 4096)
 				for {
 					n, err := c.Read(b)
@@ -371,7 +375,7 @@ func (w *world) speak(from *Agent, to string, name string) error {
 		return err
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	if _, err := conn.Write([]byte("word")); err != nil {
 		return err
 	}

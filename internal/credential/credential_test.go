@@ -74,7 +74,7 @@ func (d *desk) write(name string, b []byte) {
 
 func (d *desk) await(what string, is func() bool) {
 	d.t.Helper()
-	for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); !is(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			d.t.Fatalf("%s: not so; the log says\n%s", what, d.log.String())
 		}

@@ -426,7 +426,7 @@ func TestAStopLetsWhatIsUnderWayFinish(t *testing.T) {
 	}
 	_ = conn.Close()
 	for _, p := range []*peers.Process{s.Process, gate.Process} {
-		if err := p.Wait(30 * time.Second); err != nil {
+		if err := p.Wait(2 * time.Minute); err != nil {
 			t.Errorf("it ended with %v", err)
 		}
 	}
@@ -453,7 +453,7 @@ func TestWhatDoesNotEndIsCutAfterTheDrainOrASecondSignal(t *testing.T) {
 			if c.second {
 				_ = s.Cmd.Process.Signal(syscall.SIGTERM)
 			}
-			if err := s.Wait(30 * time.Second); err != nil {
+			if err := s.Wait(2 * time.Minute); err != nil {
 				t.Errorf("it ended with %v", err)
 			}
 			if _, err := io.ReadAll(conn); !wasReset(err) {

@@ -39,7 +39,7 @@ func next(t *testing.T, due <-chan string) string {
 	select {
 	case name := <-due:
 		return name
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("nobody is due")
 		return ""
 	}

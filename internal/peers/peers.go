@@ -171,7 +171,7 @@ func (p *Process) AwaitListening(port int) {
 }
 
 // patience is how long anything may take to start. It is not a measurement.
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 // taken is whether somebody listens on the port, on any address. The kernel is
 // asked, and not the port: a look that bound it would be in the program's way.

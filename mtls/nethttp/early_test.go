@@ -194,7 +194,7 @@ func TestAnUnsafeRequestThatComesEarlyIsTooEarly(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(time.Minute))
 		if _, err := c.WriteEarly([]byte("POST /twice HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")); err != nil {
 			t.Fatal(err)
 		}

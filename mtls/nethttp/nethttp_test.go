@@ -84,7 +84,7 @@ func (h *house) client(t testing.TB, identity mtls.Identity, alpn ...string) *ht
 	t.Helper()
 	tr := nethttp.NewTransport(h.mtlsClient(t, identity, alpn...))
 	t.Cleanup(tr.CloseIdleConnections)
-	return &http.Client{Transport: tr, Timeout: 20 * time.Second}
+	return &http.Client{Transport: tr, Timeout: time.Minute}
 }
 
 // who answers with whom it sees, and by which protocol.
@@ -181,7 +181,7 @@ func TestHTTP2IsSpokenOnlyWhereItWasAgreedOn(t *testing.T) {
 			if c.alpn != "" {
 				alpn = []string{c.alpn}
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			conn, err := h.mtlsClient(t, nil, alpn...).Dial(ctx, "tcp", address)
 			if err != nil {
@@ -194,7 +194,7 @@ func TestHTTP2IsSpokenOnlyWhereItWasAgreedOn(t *testing.T) {
 					break
 				}
 			}
-			_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+			_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
 			got, _ := io.ReadAll(conn)
 			if bytes.Contains(got, []byte("200")) || bytes.Contains(got, []byte("nobody")) {
 				t.Errorf("it was answered: %q", got)

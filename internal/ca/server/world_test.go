@@ -247,7 +247,7 @@ func (w *world) record() string {
 // await waits until something is so.
 func (w *world) await(what string, is func() bool) {
 	w.Helper()
-	for end := time.Now().Add(30 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); !is(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			w.Fatalf("it never came to be that %s", what)
 		}

@@ -2,6 +2,7 @@ package stage
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,7 +19,7 @@ import (
 
 // patience is how long anything may take that usually takes no time. It is not a
 // measurement.
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 // Build builds the program into dir, with flags of `go build`. Whoever may enter
 // dir may run it.
@@ -159,7 +161,9 @@ func Echo(c net.Conn) {
 	_ = c.(interface{ CloseWrite() error }).CloseWrite()
 }
 
-// Dial connects to a TCP address or to unix:PATH.
+// Dial connects to a TCP address or to unix:PATH. What is broken before Dial has
+// looked is a connection that broke, and it is for the test to say what it makes
+// of that.
 func Dial(t testing.TB, address string) net.Conn {
 	t.Helper()
 	network := "tcp"
@@ -167,6 +171,9 @@ func Dial(t testing.TB, address string) net.Conn {
 		network, address = "unix", path
 	}
 	c, err := net.Dial(network, address)
+	if errors.Is(err, syscall.ECONNRESET) {
+		return broken{err: err}
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,6 +181,19 @@ func Dial(t testing.TB, address string) net.Conn {
 	_ = c.SetDeadline(time.Now().Add(patience))
 	return c
 }
+
+// broken is a connection that was reset before it could be used.
+type broken struct {
+	net.Conn
+	err error
+}
+
+func (b broken) Read([]byte) (int, error)        { return 0, b.err }
+func (b broken) Write([]byte) (int, error)       { return 0, b.err }
+func (b broken) CloseWrite() error               { return b.err }
+func (b broken) Close() error                    { return nil }
+func (b broken) SetDeadline(time.Time) error     { return nil }
+func (b broken) SetReadDeadline(time.Time) error { return nil }
 
 // Ask sends one line and wants it back.
 func Ask(c net.Conn, line string) error {
