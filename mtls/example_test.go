@@ -13,6 +13,7 @@ import (
 	"github.com/mutual-tls/mutual/internal/mint"
 	"github.com/mutual-tls/mutual/mtls"
 	"github.com/mutual-tls/mutual/pki"
+	"github.com/mutual-tls/mutual/pki/ct"
 	"github.com/mutual-tls/mutual/policy"
 )
 
@@ -261,4 +262,26 @@ func ExampleECHKeys() {
 	}()
 	fmt.Println(err, sc.ECH != nil, cc.ECH != nil)
 	// Output: <nil> true true
+}
+
+// A client that asks public servers for timestamps of public logs.
+func ExampleRequireTimestamps() {
+	_ = func() (*mtls.Client, error) {
+		file, err := os.ReadFile("log_list.json")
+		if err != nil {
+			return nil, err
+		}
+		logs, err := ct.ParseLogs(file)
+		if err != nil {
+			return nil, err
+		}
+		policy, err := ct.NewPolicy(logs, ct.Chrome) // two logs of two operators, three for more than 180 days
+		if err != nil {
+			return nil, err
+		}
+		return mtls.NewClient(mtls.ClientConfig{
+			Servers: mtls.RequireTimestamps(mtls.SystemTrust(), policy),
+			Common:  mtls.Common{Beside: mtls.Beside{Timestamps: true, OCSP: true}}, // for those that are not in the certificate
+		})
+	}
 }

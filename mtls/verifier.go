@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mutual-tls/mutual/pki"
+	"github.com/mutual-tls/mutual/pki/ct"
 	"github.com/mutual-tls/mutual/policy"
 )
 
@@ -66,8 +67,9 @@ type Claim struct {
 	// Remote is the peer's address, nil where the transport has none.
 	Remote net.Addr
 
-	parsed   []*pki.Certificate
-	parseErr error
+	parsed       []*pki.Certificate
+	parseErr     error
+	transparency *ct.Policy // which RequireTimestamps asks for
 }
 
 // Verdict is a judgement with its reasons. It is immutable.

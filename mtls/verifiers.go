@@ -99,6 +99,9 @@ func verifyPath(anchors *pki.Anchors, profile pki.Profile, known *pki.Known, cla
 		}
 	}
 	q.OCSP, q.Stapled = claim.responses(), claim.AskedOCSP
+	if q.Transparency = claim.transparency; q.Transparency != nil {
+		q.Timestamps = claim.Timestamps
+	}
 	v := pki.Verify(q)
 	if !v.OK {
 		return refusedPath(v, chain)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/mutual-tls/mutual/internal/code"
+	"github.com/mutual-tls/mutual/internal/mint"
+	"github.com/mutual-tls/mutual/pki/ct"
 )
 
 // answered is whether the question has been answered before.
@@ -30,6 +32,7 @@ func TestAnAnswerIsGivenOnlyToTheSameQuestion(t *testing.T) {
 	q := s.question()
 	met(t, &q)
 	other := root(t, "Another Authority")
+	logs := transparent(t, ct.Chrome, mint.NewLog("a", "One", ""), mint.NewLog("b", "Two", ""))
 	changes := map[string]func(*Question){
 		"Chain":              func(q *Question) { q.Chain = []*Certificate{s.inter.leaf(t, "api.internal").Certificate, q.Chain[1]} },
 		"Anchors":            func(q *Question) { q.Anchors = NewAnchors(s.root.Certificate, other.Certificate) },
@@ -49,6 +52,8 @@ func TestAnAnswerIsGivenOnlyToTheSameQuestion(t *testing.T) {
 		"RevocationSource":   func(q *Question) { q.RevocationSource = Lists(s.inter.list(t, nil)) },
 		"OCSP":               func(q *Question) { q.OCSP = []*OCSPResponse{mustOCSP(t, respond(s.leaf, s.inter).make(t))} },
 		"Stapled":            func(q *Question) { q.Stapled = true },
+		"Timestamps":         func(q *Question) { q.Timestamps = [][]byte{{0}} },
+		"Transparency":       func(q *Question) { q.Transparency = logs },
 		"Known":              func(q *Question) { q.Known = &Known{} }, // another verifier's
 	}
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[Question]()) {

@@ -223,6 +223,10 @@ func (s *search) describe(end ...Check) Path {
 			s.describeRevocation(add)
 		}
 	}
+	if reached && s.q.Transparency != nil {
+		expected, found := s.wordsTransparency()
+		add(Check{Name: "timestamps", Certificate: 0, Code: s.judgeTransparency(), Expected: expected, Found: found})
+	}
 	for _, k := range end {
 		add(k)
 	}
@@ -276,7 +280,7 @@ var gravity = []code.Code{
 	code.CertificateRevoked, code.WeakSignature, code.UnsupportedKey, code.WeakKey,
 	code.NotAnAuthority, code.AuthorityAsLeaf, code.PathTooLong, code.CriticalExtension, code.NameConstraints,
 	code.CertificateExpired, code.CertificateNotYetValid, code.CertificateForm,
-	code.WrongUsage, code.WrongKeyUsage, code.NoNames, code.WrongName, code.NoPolicy, code.NoStaple, code.BadRevocationList, code.RevocationUnknown, code.Budget,
+	code.WrongUsage, code.WrongKeyUsage, code.NoNames, code.WrongName, code.NoPolicy, code.NoStaple, code.BadRevocationList, code.RevocationUnknown, code.NoTimestamps, code.Budget,
 }
 
 // gravest is the failed check that the verdict tells of; nil where none failed.

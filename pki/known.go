@@ -13,7 +13,7 @@ import (
 // It keeps signatures between certificates, since which key signed which bytes
 // never changes, and answers: the path of a leaf, under everything that was asked.
 // An answer is given again only to the same question (anchors, purpose, name,
-// profile, policies, revocation lists), between the times at which all that it
+// profile, policies, revocation lists, logs), between the times at which all that it
 // rests on begins and ends, and to a chain that shows that very path.
 //
 // Only what stood is kept, by leaf and the latest few thousand: a refusal never is,
@@ -38,13 +38,13 @@ type link [2][32]byte
 
 // asked is a Question but for its time and what is shown beside the leaf.
 type asked struct {
-	leaf, anchors, lists [32]byte
-	name, policies       string
-	limit                int
-	purpose              Purpose
-	profile              Profile
-	revocation           RevocationMode
-	flags                uint8
+	leaf, anchors, lists, logs [32]byte
+	name, policies             string
+	limit                      int
+	purpose                    Purpose
+	profile                    Profile
+	revocation                 RevocationMode
+	flags                      uint8
 }
 
 // answer is a yes and when it holds.
@@ -75,6 +75,9 @@ func keyOf(q *Question, generation [sha256.Size]byte) asked {
 		if set {
 			a.flags |= 1 << i
 		}
+	}
+	if q.Transparency != nil {
+		a.logs = q.Transparency.Sum()
 	}
 	if len(q.RevocationLists) > 0 || q.RevocationSource != nil {
 		h := sha256.New()
@@ -138,6 +141,9 @@ func (k *Known) remember(q *Question, generation [sha256.Size]byte, v *Verdict, 
 			a.from = c.X509.NotBefore
 		}
 	}
+	if v.Timestamps != nil && v.Timestamps.From.After(a.from) {
+		a.from = v.Timestamps.From
+	}
 	k.answers.put(keyOf(q, generation), a, maxAnswers)
 }
 
@@ -149,9 +155,11 @@ func (k *Known) has(child, issuer *Certificate) bool {
 	return ok
 }
 
-// answered says whether a verdict rests on OCSP responses, which come anew each
-// time: it is not remembered.
-func (q *Question) answered() bool { return len(q.OCSP) > 0 || q.Stapled }
+// answered says whether a verdict rests on OCSP responses or timestamps beside the
+// chain, which come anew each time: it is not remembered.
+func (q *Question) answered() bool {
+	return len(q.OCSP) > 0 || q.Stapled || len(q.Timestamps) > 0
+}
 
 // learn remembers the signatures of a path that stood.
 func (k *Known) learn(path []*Certificate) {

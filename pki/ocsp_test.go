@@ -25,6 +25,7 @@ type responder struct {
 	sha256, byName        bool
 	certs                 [][]byte
 	extensions            []byte
+	single                []byte // singleExtensions in DER, with their tag
 }
 
 func respond(leaf, issuer *entity) *responder {
@@ -61,6 +62,7 @@ func (r *responder) make(t testing.TB) []byte {
 	if !r.next.IsZero() {
 		single = append(single, tlv(0xa0, generalized(r.next)))
 	}
+	single = append(single, r.single)
 	key := sha1.Sum(keyBits(r.signer.Certificate))
 	who := tlv(0xa2, tlv(4, key[:]))
 	if r.byName {

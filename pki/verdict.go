@@ -9,6 +9,7 @@ import (
 
 	"github.com/mutual-tls/mutual/internal/alert"
 	"github.com/mutual-tls/mutual/internal/code"
+	"github.com/mutual-tls/mutual/pki/ct"
 )
 
 // Verdict is the answer to a Question. It is immutable.
@@ -26,6 +27,8 @@ type Verdict struct {
 	// Staple is what the leaf's issuer said of it by OCSP, where that was given and
 	// can be relied on.
 	Staple *OCSPAnswer
+	// Timestamps is what was made of those of logs, where the question asked for any.
+	Timestamps *ct.Result
 	// Link is which of the shown certificates was refused, counted from 0; -1
 	// where it was none of them (an anchor, or no certificate at all).
 	Link int

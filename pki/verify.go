@@ -5,6 +5,7 @@ import (
 
 	"github.com/mutual-tls/mutual/identity"
 	"github.com/mutual-tls/mutual/internal/code"
+	"github.com/mutual-tls/mutual/pki/ct"
 )
 
 // The budget of one search, whatever was shown. Real searches take two or three
@@ -117,6 +118,11 @@ type Question struct {
 	// Stapled is whether whoever showed the chain was asked for responses: then a leaf
 	// that says that it comes with one (RFC 7633) is refused without a good one.
 	Stapled bool
+	// Transparency, if not nil, asks for timestamps of logs that have promised to
+	// publish the leaf: in it, in an OCSP response that stands, or among Timestamps,
+	// which came beside it in the handshake (RFC 6962, section 3.3).
+	Transparency *ct.Policy
+	Timestamps   [][]byte
 	// Known, if not nil, are answers and signatures of before, and learns those of
 	// a path that stands.
 	Known *Known
@@ -182,6 +188,8 @@ type search struct {
 	ends        time.Time   // when what is known of revocations ends that the path rests on
 	generation  [32]byte    // of the source of revocations, when the search began
 	from, until time.Time   // between these the same would be judged of revocations; zero is no limit
+
+	transparency []logged // for each key that may have signed the leaf
 }
 
 type edge struct {
@@ -243,6 +251,7 @@ func (s *search) accept() *Verdict {
 		v.NotAfter = s.ends
 	}
 	v.Staple = s.staple
+	v.Timestamps = s.timestamps()
 	s.q.Known.remember(&s.q, s.generation, v, s.from, s.until)
 	return v
 }
@@ -295,7 +304,7 @@ func (s *search) pathStands() bool {
 			return false
 		}
 	}
-	return s.judgePolicies() == "" && s.judgeRevocation() == ""
+	return s.judgePolicies() == "" && s.judgeRevocation() == "" && s.judgeTransparency() == ""
 }
 
 // step takes one step off the budget.

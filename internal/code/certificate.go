@@ -37,6 +37,7 @@ const (
 	RevocationUnknown      Code = "M0135"
 	BadDelegation          Code = "M0139"
 	NoStaple               Code = "M0140"
+	NoTimestamps           Code = "M0141"
 )
 
 var certificateEntries = []Entry{
@@ -172,4 +173,8 @@ var certificateEntries = []Entry{
 		"The certificate says that it is always shown with an answer of its authority about its revocation (OCSP must-staple, RFC 7633), the peer was asked for one, and showed none that can be relied on: none at all, one that is over, about another certificate, or not signed by the issuer.",
 		"Have the peer fetch a new OCSP response and staple it: its software may do so by itself once it reaches the responder. What was wrong with the one shown stands beside this code.",
 		alert.BadCertificateStatusResponse},
+	{NoTimestamps, "too few logs have promised to publish the certificate",
+		"This side asks for timestamps of Certificate Transparency's logs (RFC 6962), by a list of logs that its operator gave, and the certificate does not come with enough that count: neither in it, nor beside it in the handshake or in an OCSP response. Each timestamp that came is told with what is wrong with it. The list itself may have grown old: logs come and go within months.",
+		"If the certificate is from a public authority, fetch a fresh list of logs first. Otherwise have it issued anew by an authority that has its certificates logged, or have the peer show timestamps beside it. Certificates of a private authority are in no log: don't ask for timestamps there.",
+		alert.BadCertificate},
 }

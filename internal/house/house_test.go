@@ -39,6 +39,7 @@ var floors = [][]string{
 	{"truststore/install"},
 	{"policy", "truststore", "keystore", "pki/revoke"},
 	{"pki"},
+	{"pki/ct"},
 	{"internal/stream", "internal/quic"},
 	{"internal/handshake"},
 	{"internal/record"},

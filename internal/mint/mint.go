@@ -142,6 +142,9 @@ type template struct {
 	key   crypto.Signer
 	pss   bool
 	pkcs8 []byte
+	// logs promise to publish what is made.
+	logs     []*Log
+	loggedAt time.Time
 }
 
 // Option changes what is made.
@@ -284,6 +287,9 @@ func newTemplate(name string, from, to time.Time, opts []Option, shape Option) *
 func (t *template) sign(issuer *x509.Certificate, key crypto.Signer) []byte {
 	if issuer == nil {
 		issuer, key = &t.Certificate, t.key
+	}
+	if t.logs != nil {
+		t.logged(issuer, key)
 	}
 	if isMLDSA(t.key) || isMLDSA(key) {
 		return t.signMLDSA(issuer, key)
