@@ -316,9 +316,9 @@ func (s *search) mend(k *Check, c *Certificate) string {
 		return fmt.Sprintf("compare the clocks: this machine's says %s", stamp(s.q.At))
 	case code.UnknownAuthority, code.MissingIntermediate:
 		return s.mendIssuer(role, k, c)
-	case code.AuthorityAsLeaf:
+	case code.AuthorityAsLeaf, code.WrongKeyUsage:
 		for i, d := range s.q.Chain[1:] {
-			if d.issuedBy(c) {
+			if c.authority() && !d.authority() {
 				return fmt.Sprintf("put the leaf first in the %s's certificate file: certificate %d seems to be it", role, i+2)
 			}
 		}

@@ -107,6 +107,11 @@ var mistakes = []struct {
 		q.Chain[0], q.Chain[1] = q.Chain[1], q.Chain[0]
 		return q
 	}},
+	{"root first, as the anchor that it is", code.WrongKeyUsage, 0, func(t *testing.T, s standing) Question {
+		q := s.question()
+		q.Chain = chain(s.root, s.inter, s.leaf)
+		return q
+	}},
 	{"short name asked, long name issued", code.WrongName, 0, func(t *testing.T, s standing) Question {
 		q := s.question()
 		q.Name = "api"

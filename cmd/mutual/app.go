@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/mutual-tls/mutual/internal/code"
+	"github.com/mutual-tls/mutual/internal/explain"
 	"github.com/mutual-tls/mutual/internal/folder"
 )
 
@@ -104,12 +104,7 @@ func worded(f *failure) string {
 }
 
 // printJSON prints one JSON value on standard output.
-func (a *app) printJSON(v any) error {
-	e := json.NewEncoder(a.out)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
-}
+func (a *app) printJSON(v any) error { return explain.WriteJSON(a.out, v) }
 
 // colour is whether w is a terminal whose user wants colour.
 func (a *app) colour(w io.Writer) bool {

@@ -13,8 +13,8 @@ func (a *app) inspectCommand() *cobra.Command {
 		Use:   "inspect FILE",
 		Short: "Say what a certificate, chain, key or request file holds",
 		Long: `inspect tells what a file holds: certificates, a private key, a certificate
-request (CSR), in PEM or DER; "-" reads standard input. It tells and does not judge:
-that is what verify is for. Of a private key it shows the public half.
+request (CSR), in PEM, DER or PKCS #7; "-" reads standard input. It tells and does
+not judge: that is what verify is for. Of a private key it shows the public half.
 
 With --json: an object with kind (certificate, chain, csr, key, public key), subject,
 names, serial, issuer, not_before, not_after, key, usages, ca, sha256. Of a file with

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/json"
 	"errors"
 	"net"
@@ -64,6 +65,13 @@ func newDesk(t *testing.T) *desk {
 			t.Fatal(err)
 		}
 	}
+	if err := os.WriteFile(d.file("orders.p7b"), bundle(t, leaf.Chain[1], leaf.Chain[0]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	loose := mint.Root("Loose Root", mint.KeyUsage(0)) // as "openssl req -x509" makes it
+	if err := errors.Join(loose.WriteFile(d.file("loose.crt")), os.WriteFile(d.file("below.crt"), loose.Leaf("below").CertPEM(), 0o600)); err != nil {
+		t.Fatal(err)
+	}
 	// The system's authorities are not ours, whatever this system is.
 	if err := mint.Root("The Web").WriteFile(d.file("system.crt")); err != nil {
 		t.Fatal(err)
@@ -82,6 +90,27 @@ func newDesk(t *testing.T) *desk {
 		_ = s.Close()
 	})
 	return d
+}
+
+// bundle is certificates as PKCS #7 (RFC 5652, section 5.1), in DER.
+func bundle(t *testing.T, certificates ...[]byte) []byte {
+	t.Helper()
+	type raw = asn1.RawValue
+	b, err := asn1.Marshal(struct {
+		Type asn1.ObjectIdentifier
+		Data any `asn1:"explicit,tag:0"`
+	}{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 2}, struct {
+		Version      int
+		Algorithms   raw
+		Contents     struct{ Type asn1.ObjectIdentifier }
+		Certificates raw
+		Signers      raw
+	}{1, raw{Tag: asn1.TagSet, IsCompound: true}, struct{ Type asn1.ObjectIdentifier }{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 1}},
+		raw{Class: asn1.ClassContextSpecific, IsCompound: true, Bytes: bytes.Join(certificates, nil)}, raw{Tag: asn1.TagSet, IsCompound: true}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 func listen(t *testing.T, handle func(net.Conn)) string {
@@ -163,6 +192,15 @@ func TestTellingCommandsEndWithTheirExitCodes(t *testing.T) {
 		"verify, bad time":            {[]string{"verify", d.file("orders.crt"), "--at=noon"}, 2, "--at"},
 		"verify, nothing":             {[]string{"verify"}, 2, "needs files"},
 		"verify, no such file":        {[]string{"verify", d.file("none"), "--ca=" + d.file("ca.crt")}, 1, "none"},
+		"verify, an empty name":       {[]string{"verify", d.file("orders.crt"), "--ca=" + d.file("ca.crt"), "--name="}, 2, "--name is empty"},
+		"verify, empty authorities":   {[]string{"verify", d.file("orders.crt"), "--server-ca="}, 2, "--ca is empty"},
+		"explain, an empty name":      {[]string{"explain", d.server, trust, "--server-name="}, 2, "--server-name is empty"},
+		"verify, PKCS #7":             {[]string{"verify", d.file("orders.p7b"), "--ca=" + d.file("ca.crt"), "--name=orders.example.com"}, 0, "stands, until"},
+		"inspect, PKCS #7":            {[]string{"inspect", d.file("orders.p7b")}, 0, "a chain of 2 certificates"},
+		"verify, a host alone":        {[]string{"verify", "orders.example", "--ca=" + d.file("ca.crt")}, 1, "as in orders.example:443"},
+		"verify, the root first":      {[]string{"verify", d.file("ca.crt"), d.file("issuer.der"), d.file("leaf.der"), "--ca=" + d.file("ca.crt")}, 3, "put the leaf first"},
+		"verify, a loose root first":  {[]string{"verify", d.file("loose.crt"), d.file("below.crt"), "--ca=" + d.file("loose.crt")}, 0, "put the leaf first"},
+		"verify, asked about a time":  {[]string{"verify", d.server, trust, "--at=" + past}, 3, "the time that was given"},
 		"verify, a server":            {append([]string{"verify", d.server, "--ca=" + d.file("ca.crt")}, us...), 0, "stands, until"},
 		"verify, a server's flags":    {[]string{"verify", d.server, trust, "--server-name=orders.example.com"}, 0, "stands, until"},
 		"verify, a server, its name":  {[]string{"verify", d.server, trust, "--server-name=billing"}, 3, "✗ name"},

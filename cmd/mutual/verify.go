@@ -31,8 +31,8 @@ func (a *app) verifyCommand() *cobra.Command {
 		Use:   "verify FILE... | verify HOST:PORT",
 		Short: "Judge a certificate or a server, and say why",
 		Long: `verify judges a chain of certificates (the leaf first, then its intermediates, in
-one file or several) or what a server shows, and tells each path that was tried,
-each check on it, and what mends a refusal.
+one file or several; PEM, DER or PKCS #7; "-" reads standard input) or what a server
+shows, and tells each path that was tried, each check on it, and what mends a refusal.
 
 What looks like HOST:PORT is a server, unless there is a file of that name. Of a
 server its name is checked, too, and that it holds its key.
@@ -47,6 +47,9 @@ server can't be reached.`,
   mutual verify orders.example:8443 --ca ca.crt`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := noneEmpty(c); err != nil {
+				return err
+			}
 			if len(args) == 0 {
 				return exactly("files with certificates, or HOST:PORT")(c, args)
 			}
@@ -86,6 +89,26 @@ func isServer(arg string) bool {
 	}
 	_, err = strconv.ParseUint(port, 10, 16)
 	return err == nil
+}
+
+// isHost says whether arg could be a server's name.
+func isHost(arg string) bool {
+	_, err := identity.Parse(arg)
+	return err == nil && !strings.Contains(arg, "/")
+}
+
+// misplaced says that what stands is not what somebody may have wanted judged: a file
+// that begins with the authority itself.
+func misplaced(v *pki.Verdict, chain []*pki.Certificate) string {
+	if !v.OK || len(v.Path) != 1 {
+		return ""
+	}
+	for i, c := range chain[1:] {
+		if !c.Equal(chain[0]) && c.IssuedInName(chain[0]) {
+			return fmt.Sprintf("note: the first certificate is judged, and that is the trusted authority itself; put the leaf first: certificate %d was issued by it", i+2)
+		}
+	}
+	return ""
 }
 
 // clock is the time to judge at.
@@ -142,10 +165,15 @@ func (a *app) verifyFiles(v *verifyFlags, files []string) error {
 		verdict = pki.Refused(err)
 	case errors.Is(err, fs.ErrNotExist) && len(files) == 1 && strings.Contains(files[0], ":"):
 		return fail(exitFailed, fmt.Errorf("%w; a server is written HOST:PORT, with the port as a number", err))
+	case errors.Is(err, fs.ErrNotExist) && len(files) == 1 && isHost(files[0]):
+		return fail(exitFailed, fmt.Errorf("%w; if a server is meant, say its port, as in %s:443", err, files[0]))
 	case err != nil:
 		return fail(exitFailed, err)
 	default:
 		verdict = pki.Explain(q)
+		if note := misplaced(verdict, q.Chain); note != "" && !a.json {
+			defer fmt.Fprintln(a.err, note)
+		}
 	}
 	return a.judged(strings.Join(files, " "), verdict)
 }

@@ -48,7 +48,7 @@ func readCertificates(name string, stdin io.Reader) ([][]byte, error) {
 	case len(b) > maxFile:
 		return nil, fmt.Errorf("it is larger than %d bytes, expected a chain of certificates", maxFile)
 	case len(b) > 0 && b[0] == 0x30:
-		return [][]byte{b}, nil
+		return fromDER(b)
 	}
 	var out [][]byte
 	found := "no PEM at all"
@@ -59,6 +59,12 @@ func readCertificates(name string, stdin io.Reader) ([][]byte, error) {
 	for _, block := range blocks {
 		if block.Type == "CERTIFICATE" || block.Type == "X509 CERTIFICATE" {
 			out = append(out, block.Bytes)
+		} else if isPKCS7(block) {
+			some := fromPKCS7(block.Bytes)
+			if len(some) == 0 {
+				return nil, errPKCS7
+			}
+			out = append(out, some...)
 		} else {
 			found = "PEM " + identity.Quote(block.Type)
 		}
@@ -83,4 +89,18 @@ func VerdictJSON(target string, verdict any) (json.RawMessage, error) {
 		return nil, err
 	}
 	return append(append(append([]byte(`{"target":`), t...), ','), b[1:]...), nil
+}
+
+// fromDER is one certificate, or what a PKCS #7 file holds.
+func fromDER(b []byte) ([][]byte, error) {
+	switch shape(b) {
+	case "PKCS #7":
+		if out := fromPKCS7(b); len(out) > 0 {
+			return out, nil
+		}
+		return nil, errPKCS7
+	case "PKCS #12":
+		return nil, errPKCS12
+	}
+	return [][]byte{b}, nil
 }

@@ -130,6 +130,14 @@ func inspectPEM(b []byte, now time.Time) (*Thing, error) {
 		return nil, err
 	}
 	for n, block := range blocks {
+		if isPKCS7(block) {
+			all, err := inspectPKCS7(block.Bytes, now)
+			if err != nil {
+				return nil, fmt.Errorf("PEM block %d: %w", n+1, err)
+			}
+			certificates = append(certificates, all...)
+			continue
+		}
 		t, err := inspectBlock(block, now)
 		clear(block.Bytes)
 		switch {
@@ -152,8 +160,6 @@ func inspectPEM(b []byte, now time.Time) (*Thing, error) {
 		return alone(key, others), nil
 	case len(others) > 0:
 		return alone(others[0], others[1:]), nil
-	case slices.Contains(strange, `"PKCS7"`):
-		return nil, errPKCS7
 	case slices.Contains(strange, `"X509 CRL"`):
 		return nil, errCRL
 	case len(strange) > 0:

@@ -29,8 +29,9 @@ const (
 
 // What is no key, certificate or request, and is known all the same.
 var (
-	errPKCS7 = errors.New(`it is PKCS #7 (.p7b); take the certificates out with "openssl pkcs7 -in FILE -print_certs" (of DER with -inform der)`)
-	errCRL   = errors.New("it is a revocation list (CRL), expected a certificate, a key or a request")
+	errPKCS7  = errors.New(`it is PKCS #7 (.p7b), and holds no certificates or is not plain DER; try "openssl pkcs7 -in FILE -print_certs" (of DER with -inform der)`)
+	errPKCS12 = errors.New(`it is PKCS #12 (.p12, .pfx), locked by a passphrase; take it apart with "openssl pkcs12 -in FILE -nodes"`)
+	errCRL    = errors.New("it is a revocation list (CRL), expected a certificate, a key or a request")
 )
 
 // errKey says nothing of what was read: it could quote the key.
@@ -241,9 +242,13 @@ func inspectDER(b []byte, now time.Time) (*Thing, error) {
 	case "encrypted key":
 		return encryptedKey("PKCS #8, encrypted"), nil
 	case "PKCS #12":
-		return nil, errors.New(`it is PKCS #12 (.p12, .pfx), locked by a passphrase; take it apart with "openssl pkcs12 -in FILE -nodes"`)
+		return nil, errPKCS12
 	case "PKCS #7":
-		return nil, errPKCS7
+		all, err := inspectPKCS7(b, now)
+		if err != nil {
+			return nil, err
+		}
+		return gather(all, nil, nil), nil
 	case "certificate":
 		return nil, asCertificate
 	}
