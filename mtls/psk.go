@@ -24,7 +24,10 @@ import (
 // A key is for these two ends, in these two roles, and for nothing else. With a
 // third holder, or with the same key the other way round, nobody knows any more
 // who speaks (RFC 9257, section 4.1): the names are in it so that each side says
-// whom it means. Revoking a key is taking it out of the configuration.
+// whom it means. NewServer and NewClient refuse a secret that this process uses
+// already for other ends, the other way round, with another hash, or raw and
+// imported; what other processes do they do not see. Revoking a key is taking it out
+// of the configuration.
 type PSK struct {
 	// Identity is what the key is found by. It travels in the clear.
 	Identity []byte
@@ -128,17 +131,19 @@ func newPSKs(role Role, list []PSK) (*psks, error) {
 		return nil, fmt.Errorf("%d pre-shared keys were given; at most %d can be kept", len(list), maxPSKs)
 	}
 	all := &psks{wire: map[string]*target{}, sums: map[[sha256.Size]byte]*psk{}}
-	secrets, perServer := map[[sha256.Size]byte]bool{}, map[string]int{}
+	perServer := map[string]int{}
+	secrets := make([][sha256.Size]byte, 0, len(list))
+	known := make(map[[sha256.Size]byte]bool, len(list))
 	for i := range list {
 		k := &psk{PSK: list[i], order: i}
 		if err := k.check(role); err != nil {
 			return nil, fmt.Errorf("the pre-shared key %q can't be used: %w", k.Identity, err)
 		}
 		secret := sha256.Sum256(k.Secret)
-		if secrets[secret] {
+		if known[secret] {
 			return nil, fmt.Errorf("the pre-shared key %q has the secret of another: a key is for one client and one server", k.Identity)
 		}
-		secrets[secret] = true
+		known[secret], secrets = true, append(secrets, secret)
 		if perServer[k.peer]++; role == RoleClient && perServer[k.peer] > maxOffered {
 			return nil, fmt.Errorf("there are more than %d pre-shared keys for %s", maxOffered, k.peer)
 		}
@@ -151,7 +156,7 @@ func newPSKs(role Role, list []PSK) (*psks, error) {
 		}
 		all.list, all.sums[k.sum] = append(all.list, k), k
 	}
-	return all, nil
+	return all, usedPSKs.hold(all, secrets)
 }
 
 func (k *psk) check(role Role) error {

@@ -3,8 +3,10 @@ package mtls_test
 import (
 	"crypto"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mutual-tls/mutual/internal/suite"
 	"github.com/mutual-tls/mutual/mtls"
@@ -57,6 +59,13 @@ func TestAPreSharedKeyProvesBothEnds(t *testing.T) {
 			k := key(1)
 			sc, cc := keyed()
 			set(&k, &sc, &cc)
+			if k.Hash == crypto.SHA384 || k.Raw { // another use has another secret
+				seed := byte(100 + k.Hash)
+				if k.Raw {
+					seed += 40
+				}
+				k.Identity, k.Secret = key(seed).Identity, key(seed).Secret
+			}
 			sc.PSKs, cc.PSKs = []mtls.PSK{k}, []mtls.PSK{k}
 			s, c, p := newServer(t, sc), newClient(t, cc), newPlace(t)
 			for i := range 3 {
@@ -72,7 +81,7 @@ func TestAPreSharedKeyProvesBothEnds(t *testing.T) {
 					if v := conn.Verdict(); v == nil || !v.OK || v.Peer.Name() != want {
 						t.Errorf("the verdict is %+v", v)
 					}
-					if n := conn.Negotiated(); n.PSK != "key 1" || !n.ClientAuthenticated || n.Scheme != 0 {
+					if n := conn.Negotiated(); n.PSK != string(k.Identity) || !n.ClientAuthenticated || n.Scheme != 0 {
 						t.Errorf("agreed on %+v", n)
 					}
 				}
@@ -97,7 +106,7 @@ func TestKeysAndCertificatesStandSideBySide(t *testing.T) {
 		"another identity":             {[]mtls.PSK{key(9)}, []mtls.PSK{key(1)}, ""},
 		"a client without":             {[]mtls.PSK{key(9)}, nil, ""},
 		"a server without":             {nil, []mtls.PSK{key(9)}, ""},
-		"a key for another server":     {[]mtls.PSK{key(1)}, []mtls.PSK{elsewhere(key(1))}, ""},
+		"a key for another server":     {[]mtls.PSK{key(1)}, []mtls.PSK{elsewhere(key(80))}, ""},
 		"the same, in another context": {[]mtls.PSK{key(1)}, []mtls.PSK{contextual(key(1))}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -124,6 +133,62 @@ func elsewhere(k mtls.PSK) mtls.PSK {
 func contextual(k mtls.PSK) mtls.PSK {
 	k.Context = []byte("another context")
 	return k
+}
+
+// A secret has one use in a process, whoever uses it: RFC 9257, section 4.
+func TestASecretHasOneUse(t *testing.T) {
+	seed := byte(150)
+	for name, c := range map[string]struct {
+		taken  bool
+		change func(*mtls.PSK)
+	}{
+		"the same":            {true, func(*mtls.PSK) {}},
+		"the same, in words":  {true, func(k *mtls.PSK) { k.Client, k.Hash = "WEB", crypto.SHA256 }},
+		"another context":     {true, func(k *mtls.PSK) { k.Context = []byte("another") }},
+		"the other way round": {false, func(k *mtls.PSK) { k.Client, k.Server = k.Server, k.Client }},
+		"another hash":        {false, func(k *mtls.PSK) { k.Hash = crypto.SHA384 }},
+		"raw":                 {false, func(k *mtls.PSK) { k.Raw, k.Context = true, nil }},
+		"a third holder":      {false, func(k *mtls.PSK) { k.Client = "payments" }},
+		"a third server":      {false, func(k *mtls.PSK) { k.Server = "payments" }},
+	} {
+		for _, role := range []mtls.Role{mtls.RoleServer, mtls.RoleClient} {
+			seed++
+			sc, _ := keyed(key(seed))
+			first := newServer(t, sc)
+			k := key(seed)
+			c.change(&k)
+			sc, cc := keyed(key(90), k)
+			var err error
+			if role == mtls.RoleServer {
+				_, err = mtls.NewServer(sc)
+			} else {
+				_, err = mtls.NewClient(cc)
+			}
+			if (err == nil) != c.taken || err != nil && !strings.Contains(err.Error(), "in use in this process") {
+				t.Errorf("%s, as %v: %v", name, role, err)
+			}
+			if err != nil && strings.Contains(err.Error(), string(k.Secret)) {
+				t.Errorf("%s: the error tells the secret", name)
+			}
+			runtime.KeepAlive(first)
+		}
+	}
+}
+
+// What nobody holds any more is free again.
+func TestASecretIsFreeWhenNobodyHoldsIt(t *testing.T) {
+	k := key(200)
+	sc, _ := keyed(k)
+	newServer(t, sc)
+	k.Client, k.Server = k.Server, k.Client
+	sc, _ = keyed(k)
+	for end := soon(); ; runtime.GC() {
+		if _, err := mtls.NewServer(sc); err == nil {
+			break
+		} else if time.Now().After(end) {
+			t.Fatal(err)
+		}
+	}
 }
 
 // What can't be agreed on, or proven, ends in the right alert, and says why.

@@ -52,9 +52,9 @@ func pskPeers() []pskPeer {
 	return append(all, nssPSK)
 }
 
-// external is the key that web and orders share.
+// external is the key that web and orders share: one for each hash.
 func external(hash crypto.Hash) mtls.PSK {
-	return mtls.PSK{Identity: []byte("web-and-orders"), Secret: bytes.Repeat([]byte("\x01key"), 8), Hash: hash, Raw: true, Client: "web", Server: "orders"}
+	return mtls.PSK{Identity: []byte("web-and-orders"), Secret: bytes.Repeat([]byte{1, 'k', 'e', byte(hash)}, 8), Hash: hash, Raw: true, Client: "web", Server: "orders"}
 }
 
 func opensslPSK(program, option, refuses string, hash crypto.Hash, key func(*world, mtls.PSK) []string) pskPeer {
