@@ -2,6 +2,7 @@ package handshake
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -124,4 +125,48 @@ func TestCookiesThatAreNotOursAreRefused(t *testing.T) {
 			finished(t, p.server)
 		})
 	}
+}
+
+// FuzzCookie has a server's machine get back whatever a cookie may hold, as from a
+// server of another version that shares the keys: it goes on, or refuses.
+func FuzzCookie(f *testing.F) {
+	s := cooking(mutual())
+	p := newPair(f, s)
+	p.tamper = func(_ *end, _ int, l letter) []letter {
+		var m message.ClientHello
+		if message.Type(l.msg[0]) == message.TypeClientHello && m.Parse(bytes.Clone(l.msg)) == nil && m.Cookie != nil {
+			plain := bytes.TrimPrefix(m.Cookie, []byte("cookie "))
+			f.Add(plain)
+			f.Add(plain[:len(plain)-1])
+			f.Add(append([]byte{0x13, 0x02}, plain[2:]...)) // another hash
+			f.Add(append([]byte{0x13, 0x01, 0, 29}, plain[4:]...))
+		}
+		return []letter{l}
+	}
+	p.run(modes[0])
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, plain []byte) {
+		var c cookie
+		if c.parse(plain) && !bytes.Equal(c.append(nil), plain) {
+			t.Errorf("%x was read, and written as %x", plain, c.append(nil))
+		}
+		p := newPair(t, s)
+		p.tamper = func(_ *end, _ int, l letter) []letter {
+			var m message.ClientHello
+			if message.Type(l.msg[0]) != message.TypeClientHello || m.Parse(bytes.Clone(l.msg)) != nil || m.Cookie == nil {
+				return []letter{l}
+			}
+			m.Extensions, m.Cookie = nil, append([]byte("cookie "), plain...)
+			b, err := m.Append(nil)
+			if err != nil {
+				return nil // too long for a hello
+			}
+			return []letter{{l.level, b}}
+		}
+		p.run(modes[0])
+		var failure *Failure
+		if errors.As(p.server.err, &failure) && failure.Fault == Misuse {
+			t.Errorf("the machine takes a cookie for its own fault: %v", failure)
+		}
+	})
 }

@@ -3,7 +3,9 @@ package stream
 import (
 	"errors"
 	"io"
+	"maps"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/mutual-tls/mutual/internal/handshake"
@@ -20,7 +22,7 @@ const (
 	clearing        // a record in the clear: type, length, so many bytes
 	garbage         // bytes: length, so many
 	updating        // a KeyUpdate, with more behind it in its record: length, so many bytes
-	talking         // we send data
+	talking         // we send data, early where that goes
 	losing          // what the honest peer has ready is lost
 	moves
 )
@@ -36,10 +38,32 @@ func (constant) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// acquainted is a setting with early data whose ends have met once for all scripts.
+var acquainted = sync.OnceValue(func() setting { return metBefore(silent{}, mutual(), 1000) })
+
+// silent is a test that must not fail.
+type silent struct{ testing.TB }
+
+func (silent) Helper() {}
+
+// remembering is that setting with a memory of its own; forgetful, the server knows
+// nothing of the session.
+func remembering(forgetful bool) setting {
+	s := acquainted()
+	kept := map[string]*handshake.Session{}
+	if !forgetful {
+		maps.Copy(kept, s.memory.kept)
+	}
+	s.memory = &memory{offer: s.memory.offer, kept: kept, seen: map[[32]byte]bool{}}
+	return s
+}
+
 // playScript plays a script to the stream of one side; however cut gives the bytes
 // to it, what must be true is, and what comes of it is the same.
 func playScript(t *testing.T, side string, script []byte, c cut) string {
-	s := []setting{usual(), mutual(), retrying()}
+	s := []func() setting{
+		usual, mutual, retrying, func() setting { return remembering(false) }, func() setting { return remembering(true) },
+	}
 	next := func() byte {
 		if len(script) == 0 {
 			return 0
@@ -54,9 +78,21 @@ func playScript(t *testing.T, side string, script []byte, c cut) string {
 		script = script[n:]
 		return b
 	}
-	set := s[int(next())%len(s)]
+	set := s[int(next())%len(s)]()
 	set.client.Random, set.server.Random = constant{}, constant{}
-	mild := func(h *byHand) { h.mild = true }
+	mild := func(h *byHand) {
+		h.mild, h.memory = true, set.memory
+		h.keyed = func(l handshake.Level) {
+			if l != handshake.Early {
+				return
+			}
+			for n := next() % 4; n > 0; n-- { // its early data goes out behind its hello
+				if typ := record.ContentType(20 + next()%5); typ != record.ChangeCipherSpec {
+					h.put(h.sealed(typ, bytesOf()...))
+				}
+			}
+		}
+	}
 	var d *tested
 	var h *byHand
 	if side == "server" {
@@ -93,8 +129,12 @@ func playScript(t *testing.T, side string, script []byte, c cut) string {
 				check(t, h.sealer.Set(h.standing.Suite(), labels, h.standing.NextWrite()))
 			}
 		case talking:
-			if d.Done() && d.err == nil {
-				d.send([]byte("data"))
+			switch data := []byte("data"); {
+			case d.err != nil:
+			case d.Done():
+				d.send(data)
+			case side == "client" && d.EarlyRoom() >= int64(len(data)):
+				d.sendEarly(data)
 			}
 		case losing:
 			h.out = nil
@@ -119,14 +159,18 @@ func playScript(t *testing.T, side string, script []byte, c cut) string {
 
 func fuzzStream(f *testing.F, side string) {
 	through := slices.Repeat([]byte{relay}, 6)
-	for set := range byte(3) {
+	for set := range byte(5) {
+		early := []byte(nil)
+		if set >= 3 && side == "server" { // two records, the second one empty
+			early = []byte{2, 3, 5, 'e', 'a', 'r', 'l', 'y', 3, 0}
+		}
 		for i := range 6 {
 			for _, step := range [][]byte{
 				{spoil, 0, 9, 1}, {spoil, 0, 0, 3}, {sealing, 2, 5, 24, 0, 0, 1, 1}, {sealing, 3, 0}, {sealing, 3, 1, 'x'}, {sealing, 1, 2, 1, 0},
 				{clearing, 1, 1, 1}, {clearing, 2, 2, 2, 40}, {clearing, 3, 4, 1, 0, 0, 0}, {clearing, 4, 1, 0}, {garbage, 5, 22, 3, 3, 255, 255},
 				{garbage, 4, 'G', 'E', 'T', ' '}, {updating, 0, talking}, {updating, 1, 24}, {talking}, {losing},
 			} {
-				f.Add(slices.Concat([]byte{set}, through[:i], step, through[i:]), uint64(i))
+				f.Add(slices.Concat([]byte{set}, early, through[:i], step, through[i:]), uint64(i))
 			}
 		}
 	}
