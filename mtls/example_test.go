@@ -14,6 +14,7 @@ import (
 	"github.com/mutual-tls/mutual/mtls"
 	"github.com/mutual-tls/mutual/pki"
 	"github.com/mutual-tls/mutual/pki/ct"
+	"github.com/mutual-tls/mutual/pki/revoke"
 	"github.com/mutual-tls/mutual/policy"
 )
 
@@ -284,4 +285,41 @@ func ExampleRequireTimestamps() {
 			Common:  mtls.Common{Beside: mtls.Beside{Timestamps: true, OCSP: true}}, // for those that are not in the certificate
 		})
 	}
+}
+
+// refuseRevoked is a server whose clients are asked about at their authority, by the
+// side: what is revoked is refused, and what stands by it is cut.
+func refuseRevoked(ctx context.Context, cfg mtls.ServerConfig, anchors *pki.Anchors) (*mtls.Server, error) {
+	checker, err := revoke.New(revoke.Config{Fetch: true, Cache: "/var/cache/orders/revocations"})
+	if err != nil {
+		return nil, err
+	}
+	callers := mtls.WithRevocation(mtls.Authorities(anchors), mtls.Revocation{Source: checker, Mode: pki.RevocationSoft})
+	cfg.Clients = mtls.Required(callers)
+	server, err := mtls.NewServer(cfg)
+	if err != nil {
+		return nil, err
+	}
+	checker.OnChange(func() { server.Recheck(ctx) })
+	return server, nil
+}
+
+func ExampleWithRevocation() {
+	ca, err := os.ReadFile("ca.crt")
+	if err != nil {
+		log.Fatal(err)
+	}
+	certs, err := pki.ParsePEM(ca)
+	if err != nil {
+		log.Fatal(err)
+	}
+	own, err := mtls.LoadCertificate("orders.crt", "orders.key")
+	if err != nil {
+		log.Fatal(err)
+	}
+	server, err := refuseRevoked(context.Background(), mtls.ServerConfig{Identity: own}, pki.NewAnchors(certs...))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Abort()
 }

@@ -59,31 +59,32 @@ func AuthoritiesWith(anchors *pki.Anchors, profile pki.Profile) Verifier {
 }
 
 type authorities struct {
-	anchors *pki.Anchors
-	profile pki.Profile
-	known   pki.Known
+	anchors    *pki.Anchors
+	profile    pki.Profile
+	known      pki.Known
+	revocation *Revocation // nil asks about none
 }
 
 func (a *authorities) check(Role) error {
 	if a.anchors.Len() == 0 {
 		return errors.New("no authorities were given to verify the peer by: nobody could be admitted")
 	}
-	return nil
+	return a.revocation.check()
 }
 
 func (a *authorities) hints() [][]byte { return a.anchors.Subjects() }
 
-func (a *authorities) Verify(_ context.Context, claim *Claim) (*Verdict, error) {
-	return verifyPath(a.anchors, a.profile, &a.known, claim), nil
+func (a *authorities) Verify(ctx context.Context, claim *Claim) (*Verdict, error) {
+	return verifyPath(ctx, a.anchors, a.profile, &a.known, a.revocation, claim), nil
 }
 
 // Generation is a digest of the anchors and the profile.
 func (a *authorities) Generation() ([sha256.Size]byte, bool) {
 	sum := a.anchors.Sum()
-	return digest("authorities", sum[:], []byte{byte(a.profile)}), true
+	return a.revocation.digest(digest("authorities", sum[:], []byte{byte(a.profile)})), true
 }
 
-func verifyPath(anchors *pki.Anchors, profile pki.Profile, known *pki.Known, claim *Claim) *Verdict {
+func verifyPath(ctx context.Context, anchors *pki.Anchors, profile pki.Profile, known *pki.Known, revocation *Revocation, claim *Claim) *Verdict {
 	chain, err := claim.Certificates()
 	if err != nil {
 		return refusedPath(pki.Refused(err), nil)
@@ -98,6 +99,8 @@ func verifyPath(anchors *pki.Anchors, profile pki.Profile, known *pki.Known, cla
 			return v
 		}
 	}
+	revocation.await(ctx, q, claim.Occasion)
+	revocation.put(&q)
 	q.OCSP, q.Stapled = claim.responses(), claim.AskedOCSP
 	if q.Transparency = claim.transparency; q.Transparency != nil {
 		q.Timestamps = claim.Timestamps
@@ -151,20 +154,25 @@ func peerOf(leaf *pki.Certificate, path []*pki.Certificate) Peer {
 // does not judge clients: whom the Web trusts is nobody's list of friends.
 func SystemTrust() Verifier { return systemTrust{} }
 
-type systemTrust struct{}
+type systemTrust struct {
+	revocation *Revocation // nil asks about none
+	own        *pki.Known  // what is remembered, nil for what all share
+}
 
-func (systemTrust) check(peer Role) error {
+func (s systemTrust) check(peer Role) error {
 	if peer == RoleClient {
 		return errors.New("the system's authorities are not a way to judge clients: anybody can get a certificate from them; give your own with Authorities")
 	}
-	_, err := truststore.System()
-	return err
+	if _, err := truststore.System(); err != nil {
+		return err
+	}
+	return s.revocation.check()
 }
 
 // systemKnown is what SystemTrust remembers.
 var systemKnown pki.Known
 
-func (systemTrust) Verify(_ context.Context, claim *Claim) (*Verdict, error) {
+func (s systemTrust) Verify(ctx context.Context, claim *Claim) (*Verdict, error) {
 	if claim.Role != RoleServer {
 		return nil, errors.New("the system's authorities do not judge clients")
 	}
@@ -172,17 +180,21 @@ func (systemTrust) Verify(_ context.Context, claim *Claim) (*Verdict, error) {
 	if err != nil {
 		return nil, err
 	}
-	return verifyPath(anchors, pki.Browser, &systemKnown, claim), nil
+	known := &systemKnown
+	if s.own != nil {
+		known = s.own
+	}
+	return verifyPath(ctx, anchors, pki.Browser, known, s.revocation, claim), nil
 }
 
 // Generation is a digest of the system's anchors.
-func (systemTrust) Generation() ([sha256.Size]byte, bool) {
+func (s systemTrust) Generation() ([sha256.Size]byte, bool) {
 	anchors, err := truststore.System()
 	if err != nil {
 		return [sha256.Size]byte{}, false
 	}
 	sum := anchors.Sum()
-	return digest("system", sum[:]), true
+	return s.revocation.digest(digest("system", sum[:])), true
 }
 
 // Pin is a Verifier that admits whoever holds one of the keys, given by the

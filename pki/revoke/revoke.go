@@ -302,10 +302,13 @@ func (k *Checker) forget(it *item) {
 	k.count++
 }
 
+// Waits says whether Await does, and so whether a handshake may.
+func (k *Checker) Waits() bool { return k.cfg.Fetch && k.cfg.InHandshake > 0 }
+
 // Await is told that the path, leaf first and proven but for this, is about to be
 // judged. It waits for what was never fetched as long as Config.InHandshake says.
 func (k *Checker) Await(ctx context.Context, path []*pki.Certificate) {
-	if !k.cfg.Fetch || k.cfg.InHandshake == 0 {
+	if !k.Waits() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, k.cfg.InHandshake)
