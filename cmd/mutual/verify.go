@@ -23,6 +23,7 @@ import (
 type verifyFlags struct {
 	tellingFlags
 	purpose, at string
+	logs        string
 }
 
 func (a *app) verifyCommand() *cobra.Command {
@@ -70,6 +71,7 @@ server can't be reached.`,
 	f.StringVar(&v.purpose, "purpose", "", "what files are judged for: server or client (default: either)")
 	oneOf(c, "purpose", "server", "client")
 	f.StringVar(&v.at, "at", "", "judge at this time: 2027-01-01, or 2027-01-01T12:00:00Z (default: now)")
+	f.StringVar(&v.logs, "ct-logs", "", "ask for timestamps of the logs in this file, by Chrome's rule (Certificate\nTransparency; JSON, as Google and Apple publish their lists; default: not asked)")
 	v.register(f)
 	oneOf(c, "profile", profileNames...)
 	return c
@@ -157,6 +159,9 @@ func (a *app) verifyFiles(v *verifyFlags, files []string) error {
 	if q.Anchors, _, err = v.anchors(); err != nil {
 		return err
 	}
+	if q.Transparency, err = transparency(v.logs); err != nil {
+		return err
+	}
 	var verdict *pki.Verdict
 	q.Chain, err = explain.ReadChain(files, os.Stdin)
 	var parse *pki.ParseError
@@ -188,6 +193,9 @@ func (a *app) verifyServer(c *cobra.Command, v *verifyFlags, address string) err
 	}
 	target, err := v.target(address)
 	if err != nil {
+		return err
+	}
+	if target.Transparency, err = transparency(v.logs); err != nil {
 		return err
 	}
 	target.Clock, target.Supposed, target.Wait = clock, v.at != "", time.Nanosecond // what it makes of us is not the question

@@ -49,6 +49,9 @@ type Thing struct {
 
 	// Signature is the algorithm that a certificate or request is signed with.
 	Signature string `json:"signature,omitempty"`
+	// Timestamps are those of Certificate Transparency's logs that stand in a
+	// certificate (RFC 6962), unverified.
+	Timestamps []LogStamp `json:"timestamps,omitempty"`
 	// Format and Encrypted are a private key's.
 	Format    string `json:"format,omitempty"`
 	Encrypted bool   `json:"encrypted,omitempty"`
@@ -238,7 +241,11 @@ func inspectCertificate(der []byte, now time.Time) (*Thing, error) {
 	t.Usages, t.CA = usages(x.Extensions)
 	t.SHA256 = hex.EncodeToString(c.SHA256[:])
 	t.KeySHA256 = sum(x.RawSubjectPublicKeyInfo)
-	t.Warnings = certificateWarnings(c, now)
+	var odd string
+	t.Timestamps, odd = stampsIn(der)
+	if t.Warnings = certificateWarnings(c, now); odd != "" {
+		t.Warnings = append(t.Warnings, odd)
+	}
 	return t, nil
 }
 

@@ -20,6 +20,7 @@ var topics = []struct {
 	{"authority", []string{"signature", "issuer", "issuer name", "path", "anchor", "authority", "path length", "name constraints", "policies"}},
 	{"form", []string{"form"}},
 	{"revocation", []string{"revocation"}},
+	{"timestamps", []string{"timestamps"}},
 	{"time", []string{"validity"}},
 	{"strength", []string{"key", "signature algorithm"}},
 	{"purpose", []string{"leaf", "key usage", "extended key usage", "critical extensions"}},

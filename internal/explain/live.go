@@ -15,6 +15,7 @@ import (
 	"github.com/mutual-tls/mutual/internal/observe"
 	"github.com/mutual-tls/mutual/mtls"
 	"github.com/mutual-tls/mutual/pki"
+	"github.com/mutual-tls/mutual/pki/ct"
 )
 
 // Target is a server to have a handshake with.
@@ -29,6 +30,8 @@ type Target struct {
 	Trusted string
 	// Profile is how strictly certificates are judged.
 	Profile pki.Profile
+	// Transparency asks for timestamps of logs, nil for none.
+	Transparency *ct.Policy
 	// Identity is what the client shows to a server that asks, nil for nothing.
 	Identity mtls.Identity
 	// ALPN is what to offer.
@@ -132,20 +135,27 @@ func (t *Target) client() (*mtls.Client, *Recorder, error) {
 	r := &Recorder{Trusted: t.Trusted, Now: t.Clock()}
 	client, err := mtls.NewClient(mtls.ClientConfig{
 		Identity: t.Identity,
-		Servers:  judge(t.Anchors, t.Profile, t.Supposed),
+		Servers:  t.judge(),
 		ALPN:     t.ALPN,
-		Common:   mtls.Common{Suites: t.suites, Observer: r, Clock: t.Clock, Limits: &mtls.Limits{HandshakeTime: t.Timeout}},
+		Common: mtls.Common{
+			Suites: t.suites, Observer: r, Clock: t.Clock, Limits: &mtls.Limits{HandshakeTime: t.Timeout},
+			Beside: mtls.Beside{Timestamps: t.Transparency != nil},
+		},
 	})
 	return client, r, err
 }
 
-// judge is mtls.AuthoritiesWith, with the reasons of a yes as well.
-func judge(anchors *pki.Anchors, profile pki.Profile, supposed bool) mtls.Verifier {
-	plain := mtls.AuthoritiesWith(anchors, profile)
+// judge is mtls.AuthoritiesWith, and RequireTimestamps where it is asked for, with the
+// reasons of a yes as well.
+func (t *Target) judge() mtls.Verifier {
+	plain := mtls.AuthoritiesWith(t.Anchors, t.Profile)
+	if t.Transparency != nil {
+		plain = mtls.RequireTimestamps(plain, t.Transparency)
+	}
 	sum, _ := plain.(mtls.Generation).Generation()
 	return mtls.VerifierOf(sum, func(ctx context.Context, claim *mtls.Claim) (*mtls.Verdict, error) {
 		v, err := plain.Verify(ctx, claim)
-		if err != nil || !v.OK && !supposed || v.Path == nil {
+		if err != nil || !v.OK && !t.Supposed || v.Path == nil {
 			return v, err
 		}
 		chain, err := claim.Certificates()
@@ -153,7 +163,10 @@ func judge(anchors *pki.Anchors, profile pki.Profile, supposed bool) mtls.Verifi
 			return nil, err
 		}
 		told := *v
-		path := pki.Explain(pki.Question{Chain: chain, Anchors: anchors, Purpose: pki.ForServer, Name: claim.ServerName, At: claim.Now, Supposed: supposed, Profile: profile})
+		path := pki.Explain(pki.Question{
+			Chain: chain, Anchors: t.Anchors, Purpose: pki.ForServer, Name: claim.ServerName, At: claim.Now, Supposed: t.Supposed,
+			Profile: t.Profile, Transparency: t.Transparency, Timestamps: claim.Timestamps,
+		})
 		if path.Code == told.Path.Code { // else something beside the chain decided
 			told.Path = path
 		}

@@ -106,6 +106,7 @@ func (t *Thing) facts(now time.Time) []Fact {
 		}
 		add("authority", authority)
 	}
+	add("timestamps", stampsWords(t.Timestamps))
 	add("signature", t.Signature)
 	add("serial", t.Serial)
 	if t.SHA256 != t.KeySHA256 {
