@@ -1,14 +1,24 @@
 package interop
 
 import (
+	"bytes"
 	"crypto"
+	"crypto/x509/pkix"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
+	"testing"
+	"time"
 
+	"github.com/mutual-tls/mutual/internal/message"
 	"github.com/mutual-tls/mutual/internal/mint"
+	"github.com/mutual-tls/mutual/internal/observe"
 	"github.com/mutual-tls/mutual/internal/peers"
+	"github.com/mutual-tls/mutual/internal/suite"
 	"github.com/mutual-tls/mutual/mtls"
 )
 
@@ -61,4 +71,116 @@ var nssPSK = pskPeer{
 	client: func(w *world, port int, k mtls.PSK) []string {
 		return w.tstclnt(port, w.database(nil, ""), "-v", "-z", "0x"+hex.EncodeToString(k.Secret)+":"+string(k.Identity))
 	},
+}
+
+func TestNSSCalls(t *testing.T) {
+	for _, c := range nssWays() {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			cfg := mtls.ServerConfig{Identity: own(t, w.issuing.Leaf("orders", mint.Key(c.key))), Clients: mtls.Required(w.verifier()), Common: c.common()}
+			line := strings.Repeat("a line to be sent and sent back ", 30) + "\n"
+			port, result := w.serveOnce(cfg, len(line))
+			p := w.typed(w.tstclnt(port, w.database(w.issuing.Leaf("web", mint.Key(c.key)), "web"), "-n", "web"), line)
+			p.Await(line)
+			p.Stop()
+			if o := await(t, result); o.err != nil || o.got != line || o.peer != "web" || o.neg.Suite != c.suite || o.neg.Group != c.group {
+				t.Errorf("%+v", o)
+			}
+		})
+	}
+}
+
+func TestNSSServes(t *testing.T) {
+	for _, c := range nssWays() {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			p, port := w.selfserv(w.database(w.issuing.Leaf("orders", mint.Key(c.key)), "orders"), "orders", "-r", "-r")
+			conn, err := w.call(mtls.ClientConfig{Servers: w.verifier(), Identity: own(t, w.issuing.Leaf("web", mint.Key(c.key))), Common: c.common()}, port)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := exchange(conn, []byte("GET / HTTP/1.0\r\n\r\n"), []byte("HTTP")); err != nil {
+				t.Error(err)
+			}
+			if n := conn.Negotiated(); n.Suite != c.suite || n.Group != c.group || !n.ClientAuthenticated {
+				t.Errorf("agreed on %+v", n)
+			}
+			p.Await("subject DN: CN=web")
+		})
+	}
+}
+
+// nssWays are the ways to agree, with a certificate on both sides.
+func nssWays() []combination {
+	all := combinations([]mtls.Group{suite.X25519MLKEM768, suite.X25519, suite.P256, suite.P384}, []string{"p384"})
+	return slices.DeleteFunc(all, func(c combination) bool { return !c.mutual })
+}
+
+// A delegated credential (RFC 9345) stands for our certificate, where NSS asks for
+// one: the key that signed is of another kind.
+func TestNSSTakesADelegatedCredential(t *testing.T) {
+	for _, asks := range []bool{true, false} {
+		t.Run(fmt.Sprintf("asks %v", asks), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			h := &heard{}
+			leaf := w.issuing.Leaf("orders", mint.Extension(pkix.Extension{Id: []int{1, 3, 6, 1, 4, 1, 44363, 44}, Value: []byte{5, 0}}))
+			certificate := own(t, leaf)
+			key, now := mint.Root("a key", mint.Key("p384")).Key, time.Now()
+			credential, err := certificate.Delegate(nil, key.Public(), mtls.RoleServer, now, now.Add(time.Hour))
+			if err != nil {
+				t.Fatal(err)
+			}
+			delegated, err := mtls.NewDelegated(leaf.Chain, credential, key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			port, result := w.serveOnce(mtls.ServerConfig{Identity: mtls.Choose(delegated, certificate), Clients: mtls.Anonymous(), Common: mtls.Common{Observer: h}}, 10)
+			args, scheme := []string{"-v"}, "ecdsa_secp256r1_sha256"
+			if asks {
+				args, scheme = append(args, "-B"), "ecdsa_secp384r1_sha384"
+			}
+			p := w.typed(w.tstclnt(port, w.database(nil, ""), args...), "delegated\n")
+			p.Await("delegated\n")
+			p.Await("Signature Scheme: " + scheme)
+			p.Stop()
+			if o := await(t, result); o.err != nil || (len(h.hello().Delegated) > 0) != asks {
+				t.Errorf("%v: it asked for %v", o.err, h.hello().Delegated)
+			}
+			sent := h.from(observe.Server, message.TypeCertificate)
+			if len(sent) != 1 || bytes.Contains(sent[0], credential) != asks {
+				t.Error("the credential is not where it is asked for")
+			}
+		})
+	}
+}
+
+// tstclnt lets itself be asked only where it has a certificate.
+func TestNSSIsAskedForACertificateLater(t *testing.T) {
+	w := newWorld(t)
+	port, result := w.serveAsking()
+	command := w.tstclnt(port, w.database(w.issuing.Leaf("web"), "web"), "-E", "-n", "web")
+	asked(t, w, command[0], command[1:], result, true)
+}
+
+// selfserv asks when a request has come.
+func TestNSSAsksForACertificateLater(t *testing.T) {
+	w := newWorld(t)
+	p, port := w.selfserv(w.database(w.issuing.Leaf("orders"), "orders"), "orders", "-r", "-r", "-r", "-r", "-E")
+	conn, err := w.call(mtls.ClientConfig{Servers: w.verifier(), Identity: own(t, w.issuing.Leaf("web")), PostHandshakeAuth: true}, port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if conn.Local() != nil {
+		t.Error("it asked at once")
+	}
+	if err := exchange(conn, []byte("GET / HTTP/1.0\r\n\r\n"), []byte("HTTP")); err != nil {
+		t.Error(err)
+	}
+	if conn.Local() == nil {
+		t.Error("it did not ask")
+	}
+	p.Await("Subject: CN=web")
 }
