@@ -2,10 +2,12 @@ package interop
 
 import (
 	"bytes"
+	"context"
 	"crypto"
 	"crypto/x509/pkix"
 	"encoding/hex"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -183,4 +185,74 @@ func TestNSSAsksForACertificateLater(t *testing.T) {
 		t.Error("it did not ask")
 	}
 	p.Await("Subject: CN=web")
+}
+
+// tstclnt sends what it has to say at once, and comes back to say it early.
+func TestNSSSendsEarlyData(t *testing.T) {
+	w := newWorld(t)
+	r := resumptions()[0]
+	cfg := r.serving(w)
+	cfg.Resumption.EarlyData = &mtls.ServerEarlyData{}
+	port, results := w.takeEarly(cfg)
+	question := filepath.Join(w.dir, "question")
+	if err := os.WriteFile(question, []byte("early"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	command := w.tstclnt(port, w.database(nil, ""), "-Z", "-u", "-L", "2", "-A", question)
+	p := peers.Start(t, nil, command[0], command[1:]...)
+	if o := await(t, results); o.err != nil || o.got != " early" {
+		t.Errorf("%+v", o)
+	}
+	p.Await("answer to early")
+	p.Await("1 stateless resumes")
+	p.Stop()
+	if o := await(t, results); !strings.HasPrefix(o.got, "early") || o.neg.EarlyData != mtls.EarlyAccepted {
+		t.Errorf("%+v", o)
+	}
+}
+
+// selfserv refuses all early data in its first second, since it may have taken it
+// before it was started; and what it remembers has too little room for a flood of
+// tries.
+func TestNSSTakesEarlyData(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, port := w.selfserv(w.database(w.issuing.Leaf("orders"), "orders"), "orders", "-u", "-Z")
+	r := resumptions()[0]
+	client, err := mtls.NewClient(r.calling(w))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	request := []byte("GET / HTTP/1.0\r\n\r\n")
+	pace := time.NewTicker(400 * time.Millisecond)
+	defer pace.Stop()
+	for accepted := false; !accepted; <-pace.C {
+		transport, err := net.Dial("tcp", "127.0.0.1:"+strconv.Itoa(port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := client.ConnectEarly(ctx, transport, "orders")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+		early := false
+		if c.EarlyRoom() > 0 {
+			_, err = c.WriteEarly(request)
+			early = err == nil
+		}
+		if err := c.Handshake(ctx); err != nil {
+			t.Fatal(err)
+		}
+		accepted = early && c.Negotiated().EarlyData == mtls.EarlyAccepted
+		if accepted {
+			request = nil
+		}
+		if err := exchange(c, request, []byte("HTTP")); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Close()
+	}
 }
