@@ -211,7 +211,7 @@ func TestNSSSendsEarlyData(t *testing.T) {
 	}
 }
 
-// selfserv refuses all early data in its first second, since it may have taken it
+// selfserv refuses all early data in its first ten seconds, since it may have taken it
 // before it was started; and what it remembers has too little room for a flood of
 // tries.
 func TestNSSTakesEarlyData(t *testing.T) {

@@ -235,6 +235,41 @@ func TestOpenSSLRefusesUs(t *testing.T) {
 	}
 }
 
+// Of ML-DSA from the root to the leaf, on both sides, with each hybrid group.
+func TestOpenSSLKnowsMLDSAChains(t *testing.T) {
+	openssl := peers.Need(t, "openssl35")
+	for kind, group := range map[string]mtls.Group{"mldsa44": suite.X25519MLKEM768, "mldsa65": suite.SecP256r1MLKEM768, "mldsa87": suite.SecP384r1MLKEM1024} {
+		common := mtls.Common{Groups: []mtls.Group{group}}
+		t.Run("it calls, "+kind, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, mint.Key(kind))
+			cert, key := w.files(w.issuing.Leaf("web", mint.Key(kind)), "web")
+			port, result := w.serveOnce(mtls.ServerConfig{Identity: own(t, w.issuing.Leaf("orders", mint.Key(kind))), Clients: mtls.Required(w.verifier()), Common: common}, 5)
+			out, code := w.sClient(openssl, port, "long\n", "-groups", group.String(), "-cert", cert, "-key", key, "-cert_chain", cert)
+			if o := await(t, result); o.err != nil || o.peer != "web" || o.neg.Group != group || o.neg.Scheme.String() != kind || code != 0 {
+				t.Errorf("%+v; exit %d:\n%s", o, code, out)
+			}
+		})
+		t.Run("it serves, "+kind, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, mint.Key(kind))
+			cert, key := w.files(w.issuing.Leaf("orders", mint.Key(kind)), "orders")
+			p, port := w.sServer(openssl, cert, key, "-groups", group.String(), "-Verify", "5", "-CAfile", w.ca, "-verify_return_error")
+			conn, err := w.call(mtls.ClientConfig{Servers: w.verifier(), Identity: own(t, w.issuing.Leaf("web", mint.Key(kind))), Common: common}, port)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := exchange(conn, []byte("stressed\n"), []byte("desserts\n")); err != nil {
+				t.Fatal(err)
+			}
+			if n := conn.Negotiated(); n.Group != group || n.Scheme.String() != kind || !n.ClientAuthenticated {
+				t.Errorf("agreed on %+v", n)
+			}
+			p.Await("Signature type: " + kind)
+		})
+	}
+}
+
 func TestOpenSSLOfOldVersionsIsRefused(t *testing.T) {
 	openssl := peers.Need(t, "openssl")
 	// The distribution's own policy would not let it go below TLS 1.2.

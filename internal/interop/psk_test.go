@@ -5,11 +5,13 @@ import (
 	"crypto"
 	"encoding/asn1"
 	"encoding/hex"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/mutual-tls/mutual/internal/peers"
@@ -199,4 +201,68 @@ func TestExternalKeysOfServers(t *testing.T) {
 			refusedUs(t, nil, err, p.refuses)
 		})
 	}
+}
+
+// An imported key (RFC 9258) is not known to be one by any program's options: so
+// GnuTLS's library is driven.
+
+func importedKey() mtls.PSK {
+	k := external(crypto.SHA256)
+	k.Raw, k.Context = false, []byte("web to orders")
+	return k
+}
+
+// importer is the command of one end with the key.
+func (w *world) importer(role string, port int, k mtls.PSK) []string {
+	w.t.Helper()
+	o, err := json.Marshal(map[string]any{"port": port, "name": "orders", "identity": string(k.Identity), "context": string(k.Context), "key": hex.EncodeToString(k.Secret)})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return []string{peers.Need(w.t, "python313"), filepath.Join("testdata", "importer.py"), role, string(o)}
+}
+
+func TestGnuTLSImportsKeysAsAClient(t *testing.T) {
+	w := newWorld(t)
+	k := importedKey()
+	line := "imported by both\n"
+	port, result := w.serveOnce(mtls.ServerConfig{PSKs: []mtls.PSK{k}}, len(line))
+	command := w.importer("connect", port, k)
+	out, code := peers.Run(t, "", command[0], command[1:]...)
+	if o := await(t, result); o.err != nil || o.got != line || o.peer != "web" || o.neg.PSK != string(k.Identity) {
+		t.Errorf("%+v", o)
+	}
+	if code != 0 || !strings.Contains(out, line) {
+		t.Errorf("exit %d: %s", code, out)
+	}
+	k.Context = []byte("another context")
+	port, result = w.serveOnce(mtls.ServerConfig{PSKs: []mtls.PSK{k}}, len(line))
+	command = w.importer("connect", port, importedKey())
+	if out, code := peers.Run(t, "", command[0], command[1:]...); code == 0 {
+		t.Errorf("a key of another context will do: %s", out)
+	}
+	weRefused(t, await(t, result).err, "handshake_failure")
+}
+
+func TestGnuTLSImportsKeysAsAServer(t *testing.T) {
+	w := newWorld(t)
+	k := importedKey()
+	command := w.importer("listen", 0, k)
+	p := peers.Start(t, nil, command[0], command[1:]...)
+	p.AwaitThat("its port", func(out string) bool { return strings.Contains(out, "\n") })
+	var port int
+	if _, err := fmt.Sscanf(p.Output(), "port %d", &port); err != nil {
+		t.Fatal(err, p.Output())
+	}
+	conn, err := w.call(mtls.ClientConfig{PSKs: []mtls.PSK{k}}, port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := exchange(conn, []byte("imported\n"), []byte("imported\n")); err != nil {
+		t.Fatal(err)
+	}
+	if peer, _ := conn.Peer(); peer.Name() != "orders" || conn.Negotiated().PSK != string(k.Identity) {
+		t.Errorf("agreed on %+v with %q", conn.Negotiated(), peer.Name())
+	}
+	p.Await("imported ")
 }

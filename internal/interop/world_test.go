@@ -31,10 +31,10 @@ type world struct {
 	ca      string // the file
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, opts ...mint.Option) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), root: mint.Root("Example Root")}
-	w.issuing = w.root.Intermediate("Example Issuing")
+	w := &world{t: t, dir: t.TempDir(), root: mint.Root("Example Root", opts...)}
+	w.issuing = w.root.Intermediate("Example Issuing", opts...)
 	c, err := pki.Parse(w.root.DER)
 	if err != nil {
 		t.Fatal(err)
