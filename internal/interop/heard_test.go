@@ -13,21 +13,14 @@ import (
 type heard struct {
 	mu       sync.Mutex
 	messages []mtls.Event
-	agreed   map[string]string
 }
 
 func (h *heard) Observe(e mtls.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	switch e.Kind {
-	case observe.Message:
+	if e.Kind == observe.Message {
 		e.Bytes = slices.Clone(e.Bytes)
 		h.messages = append(h.messages, e)
-	case observe.Agreed:
-		if h.agreed == nil {
-			h.agreed = map[string]string{}
-		}
-		h.agreed[e.Label] = e.Value
 	}
 }
 
@@ -41,12 +34,6 @@ func (h *heard) from(side observe.Side, t message.Type) (all [][]byte) {
 		}
 	}
 	return all
-}
-
-func (h *heard) value(label string) string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.agreed[label]
 }
 
 // hello is the client's last hello.

@@ -203,9 +203,8 @@ func TestNSSSendsEarlyData(t *testing.T) {
 	if o := await(t, results); o.err != nil || o.got != " early" {
 		t.Errorf("%+v", o)
 	}
-	p.Await("answer to early")
 	p.Await("1 stateless resumes")
-	p.Stop()
+	// It may leave before our answer comes, when it has said all.
 	if o := await(t, results); !strings.HasPrefix(o.got, "early") || o.neg.EarlyData != mtls.EarlyAccepted {
 		t.Errorf("%+v", o)
 	}
