@@ -156,6 +156,9 @@ func (c *Conn) Negotiated() Negotiated {
 	}
 	r := c.stream.Result()
 	n := Negotiated{Suite: r.Suite.ID, Group: r.Group, Scheme: r.Scheme, ALPN: r.ALPN, ServerName: r.ServerName, Retried: r.Retried, ECH: r.ECH, Resumed: r.Resumed, EarlyData: r.EarlyData}
+	if c.early.lost {
+		n.EarlyData = EarlyRejected
+	}
 	if a := c.admission.Load(); a != nil && a.scheme != 0 {
 		n.Scheme = a.scheme
 	}
@@ -188,7 +191,12 @@ func (c *Conn) ChannelBinding() ([]byte, error) {
 
 // NetConn is the connection underneath. Reading from it or writing to it breaks
 // this one.
-func (c *Conn) NetConn() net.Conn { return c.transport }
+func (c *Conn) NetConn() net.Conn {
+	if t, ok := c.transport.(*changing); ok {
+		return t.current()
+	}
+	return c.transport
+}
 
 // LocalAddr is the transport's.
 func (c *Conn) LocalAddr() net.Addr { return c.transport.LocalAddr() }

@@ -74,11 +74,15 @@ type earlyData struct {
 	over    chan struct{} // closed when the handshake is over, or has failed
 	err     error         // why it failed
 	kept    []byte        // early data that came, and that nobody took yet
+	lost    bool          // a client's was offered over another transport: see beginAnew
 	ctx     *handshakeContext
 	timer   *time.Timer
 }
 
-// DialEarly is Dial for who wants to send data early: see ConnectEarly.
+// DialEarly is Dial for who wants to send data early: see ConnectEarly. Where the
+// server rejects an encrypted hello and ClientECH.Retry is set, the connection begins
+// anew by itself, over another transport; what was sent early is then EarlyRejected,
+// and nothing here sends it again.
 func (c *Client) DialEarly(ctx context.Context, network, address string) (*Conn, error) {
 	return c.dial(ctx, network, address, true)
 }
@@ -111,7 +115,11 @@ func (c *Conn) EarlyRoom() int {
 // EarlyProtocol is the protocol (ALPN) that early data is for: what the session's
 // connection agreed on. A server that would choose another one now does not take
 // the data.
-func (c *Conn) EarlyProtocol() string { return c.stream.EarlyProtocol() }
+func (c *Conn) EarlyProtocol() string {
+	c.out.Lock()
+	defer c.leaveWriting()
+	return c.stream.EarlyProtocol()
+}
 
 // WriteEarly sends p early, whole or not at all, before the server has answered.
 // Who is on the way can make a server read it more than once: it is for what may
@@ -263,6 +271,13 @@ func (c *Conn) proceed() error {
 	moved, err := c.step()
 	c.leaveWriting()
 	if err != nil {
+		begun, why := c.beginAnew(err)
+		if begun && why == nil {
+			return nil
+		}
+		if why != nil {
+			err = why
+		}
 		err = c.stop(err)
 		c.endEarly(err)
 		return err

@@ -47,8 +47,8 @@ type ClientECH struct {
 	// with a real one do not stand out (RFC 9849, section 6.2). Without it such a
 	// connection is refused (M0631).
 	Grease bool
-	// Retry has Dial try once more, over a new connection, with the configs that a
-	// server gave when it rejected the first ones.
+	// Retry has Dial and DialEarly try once more, over a new connection, with the
+	// configs that a server gave when it rejected the first ones.
 	Retry bool
 }
 

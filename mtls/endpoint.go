@@ -383,6 +383,9 @@ func (c *Client) dialOnce(ctx context.Context, network, address, host string, ea
 	if err != nil {
 		return nil, refuseDial(address, err)
 	}
+	if early && again == nil && c.concealing != nil && c.concealing.Retry {
+		transport = c.changeable(transport, network, address, host)
+	}
 	return c.connect(ctx, transport, host, early, again)
 }
 
