@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"github.com/mutual-tls/mutual/internal/code"
@@ -59,7 +60,10 @@ refusal says why.
 	oneOf(c, "log", "text", "json")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "log connections that go well, too")
 	f.StringVar(&a.data, "data", "", "folder of the authority and of identities (default: /var/lib/mutual for root, else $XDG_STATE_HOME/mutual)")
-	c.PersistentPreRunE = func(*cobra.Command, []string) error {
+	c.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
+		if err := noneEmpty(c.Flags()); err != nil {
+			return err
+		}
 		if a.log != "text" && a.log != "json" {
 			return usage("--log is %q; it can be text or json", a.log)
 		}
@@ -123,6 +127,19 @@ func (a *app) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(a.err, o))
 }
 
+// noneEmpty refuses a flag that is given as "": most often a script has forgotten to
+// set a variable, and to go on without the flag is to do something else than was
+// meant.
+func noneEmpty(flags *pflag.FlagSet) (err error) {
+	flags.Visit(func(f *pflag.Flag) {
+		list, ok := f.Value.(pflag.SliceValue)
+		if v := f.Value; err == nil && (v.Type() == "string" && v.String() == "" || ok && len(list.GetSlice()) == 0) {
+			err = usage("--%s is empty; give it a value, or leave it out", f.Name)
+		}
+	})
+	return err
+}
+
 // exactly is a check of arguments whose error says which are missing.
 func exactly(names ...string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
@@ -130,7 +147,11 @@ func exactly(names ...string) cobra.PositionalArgs {
 		case len(args) < len(names):
 			return usage("%s needs %s; %s --help shows how", c.CommandPath(), strings.Join(names[len(args):], " and "), c.CommandPath())
 		case len(args) > len(names):
-			return usage("%s takes %d argument(s), and %q is one too many", c.CommandPath(), len(names), args[len(names)])
+			takes := "no argument"
+			if len(names) > 0 {
+				takes = strings.Join(names, " and ") + " alone"
+			}
+			return usage("%s takes %s, and %q is one too many", c.CommandPath(), takes, args[len(names)])
 		}
 		return nil
 	}

@@ -32,6 +32,7 @@ import (
 // caFlags are what an authority is made and served with, by `mutual ca` and, for
 // its child, by `mutual serve`.
 type caFlags struct {
+	listenFlag string // what the flag for the address is called
 	listen     string
 	loopback   bool
 	domain     string
@@ -45,6 +46,7 @@ type caFlags struct {
 
 // register adds the flags; listen is what the flag for the address is called.
 func (f *caFlags) register(c *cobra.Command, listen string) {
+	f.listenFlag = listen
 	s := c.Flags()
 	s.SortFlags = false
 	s.StringVar(&f.listen, listen, "", "where the authority listens (default: port "+api.DefaultPort+" at the address of the default route)")
@@ -61,7 +63,7 @@ func (f *caFlags) given() bool {
 
 func (f *caFlags) check() error {
 	if f.listen != "" && f.loopback {
-		return usage("--loopback and an address of the authority's say two things; give one of them")
+		return usage("--loopback and --%s say two things of where the authority listens; give one of them", f.listenFlag)
 	}
 	if f.listen != "" {
 		a, err := gateway.ParseAddress(f.listen)
@@ -159,6 +161,31 @@ func (a *app) dataFolder() (string, error) {
 	return data, nil
 }
 
+// ownFolder refuses what can't be the folder of data: a file, or a folder with
+// somebody else's things, whose rights are not to be changed for us.
+func ownFolder(data string) error {
+	info, err := os.Stat(data)
+	if err != nil {
+		return nil // it is made, or whoever needs it says why not
+	}
+	if !info.IsDir() {
+		return fail(exitFailed, fmt.Errorf("%s is a file; give a folder with --data", data))
+	}
+	if info.Mode().Perm()&0o077 == 0 {
+		return nil
+	}
+	all, err := os.ReadDir(data)
+	if err != nil || len(all) == 0 {
+		return nil
+	}
+	for _, e := range all {
+		if name := e.Name(); name == "ca" || name == "id" {
+			return nil
+		}
+	}
+	return fail(exitFailed, fmt.Errorf("%s holds other things, and others can reach it; give a folder of its own, as in --data %s", data, filepath.Join(data, "mutual")))
+}
+
 // settings are what whoever hosts the folder next has to know.
 type settings struct {
 	Listen    string   `json:"listen"` // as it was bound
@@ -185,6 +212,9 @@ func (a *app) ca(ctx context.Context, f *caFlags) error {
 			_, _ = io.Copy(io.Discard, os.Stdin)
 			stop()
 		}()
+	}
+	if err := ownFolder(filepath.Dir(dir)); err != nil {
+		return err
 	}
 	if err := folder.Make(filepath.Dir(dir)); err != nil {
 		return fail(exitFailed, err)

@@ -29,13 +29,16 @@ const (
 
 func (g *gatewayFlags) checkLifetime() error {
 	if g.lifetime != 0 && (g.lifetime < minLifetime || g.lifetime > maxLifetime) {
-		return usage("--lifetime is %v; it can be 30s to %v (90 days)", g.lifetime, maxLifetime)
+		return usage("--lifetime is %v; it can be %v to %dh (90 days)", g.lifetime, minLifetime, int(maxLifetime.Hours()))
 	}
 	return nil
 }
 
 func (a *app) agentOptions(g *gatewayFlags, log *slog.Logger) (agent.Options, error) {
 	data, err := a.dataFolder()
+	if err == nil {
+		err = ownFolder(data)
+	}
 	return agent.Options{Data: data, Lifetime: g.lifetime, Log: log, Clock: now}, err
 }
 

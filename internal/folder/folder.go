@@ -106,7 +106,13 @@ func Read(path string) ([]byte, error) {
 // also after a crash, finds the former or the new one, whole.
 func Write(path string, b []byte) error {
 	fail := func(err error) error { return &Unwritten{path, err} }
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return fail(errors.New("it is a folder; give the name of a file"))
+	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // 0600
+	if errors.Is(err, fs.ErrNotExist) {
+		return fail(fmt.Errorf("there is no folder %s: %w", filepath.Dir(path), fs.ErrNotExist))
+	}
 	if err != nil {
 		return fail(err)
 	}

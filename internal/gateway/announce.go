@@ -24,7 +24,7 @@ func (a *Announcement) Write(file string) error {
 		return err
 	}
 	if err := folder.Write(file, append(b, '\n')); err != nil {
-		return fmt.Errorf("--announce can't be written: %w", err)
+		return fmt.Errorf("--announce: %w", err)
 	}
 	return nil
 }

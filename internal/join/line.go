@@ -137,7 +137,7 @@ func Parse(text string) (*Line, error) {
 	head := s[:strings.LastIndexByte(s, '/')]
 	switch sum := parts[6]; {
 	case len(sum) < checkLen:
-		return nil, fmt.Errorf("it is cut off: %d of its %d check digits are missing; copy it to its last character", checkLen-len(sum), checkLen)
+		return nil, fmt.Errorf("it is cut off: it has %d of %d check digits; copy it to its last character", len(sum), checkLen)
 	case sum != check(head):
 		return nil, errors.New("its check digits do not fit: a character was changed, lost or added; copy the line again")
 	}
