@@ -130,17 +130,6 @@ func isPort(address string) bool {
 	return err == nil && n > 0
 }
 
-// noneEmpty refuses a flag that was given nothing, as --name "$NAME" is where nobody
-// set NAME: without a name, or under other authorities, everybody would stand.
-func noneEmpty(c *cobra.Command) (err error) {
-	c.Flags().Visit(func(f *pflag.Flag) {
-		if err == nil && f.Value.Type() == "string" && f.Value.String() == "" {
-			err = usage("--%s is empty: give it a value, or leave it out", f.Name)
-		}
-	})
-	return err
-}
-
 // look is how standard output is written to.
 func (a *app) look() explain.Look {
 	l := explain.Look{Colour: a.colour(a.out)}
@@ -178,9 +167,6 @@ or no TLS 1.3 comes about, 4 where there is no connection at all.`,
   mutual explain M0104`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := noneEmpty(c); err != nil {
-				return err
-			}
 			switch {
 			case codes && len(args) == 0:
 				return a.listCodes()

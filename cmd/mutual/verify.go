@@ -48,9 +48,6 @@ server can't be reached.`,
   mutual verify orders.example:8443 --ca ca.crt`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := noneEmpty(c); err != nil {
-				return err
-			}
 			if len(args) == 0 {
 				return exactly("files with certificates, or HOST:PORT")(c, args)
 			}
