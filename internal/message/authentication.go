@@ -24,6 +24,9 @@ type EncryptedExtensions struct {
 	// ClientType and ServerType are what the client is to show, and what the
 	// server shows; nil where the extension is not there.
 	ClientType, ServerType *CertificateType
+	// TrustAnchors are those that the server has certificates under, by its
+	// preference; nil where the extension is not there.
+	TrustAnchors []TrustAnchorID
 }
 
 // Parse reads msg, a whole message.
@@ -89,6 +92,10 @@ func (m *EncryptedExtensions) Parse(msg []byte) error {
 			if m.RecordSizeLimit, err = recordSizeLimit(x, t); err != nil {
 				return err
 			}
+		case ExtTrustAnchors:
+			if m.TrustAnchors, err = trustAnchorList(x, t); err != nil {
+				return err
+			}
 		case ExtQUICTransportParameters:
 			m.TransportParameters = x.Body
 		case ExtTicketRequest:
@@ -123,6 +130,7 @@ func (m *EncryptedExtensions) Append(b []byte) ([]byte, error) {
 	}
 	w.certificateType(ExtClientCertificateType, m.ClientType)
 	w.certificateType(ExtServerCertificateType, m.ServerType)
+	w.trustAnchors(m.TrustAnchors)
 	if m.EarlyData {
 		w.done(w.ext(ExtEarlyData), ExtEarlyData)
 	}
@@ -157,6 +165,8 @@ type CertificateRequest struct {
 	Filters         []OIDFilter
 	CertCompression []Compression
 	OCSP, SCT       bool
+	// TrustAnchors are those that its sender trusts; nil where it names none so.
+	TrustAnchors []TrustAnchorID
 
 	// ByClient makes it a ClientCertificateRequest (RFC 9261, section 4): of the
 	// same structure, outside of any handshake, and it may name the server.
@@ -211,6 +221,8 @@ func (m *CertificateRequest) parse(t Type, in where, msg []byte) error {
 			m.OCSP, err = true, empty(x, t)
 		case ExtSCT:
 			m.SCT, err = true, empty(x, t)
+		case ExtTrustAnchors:
+			m.TrustAnchors, err = trustAnchorList(x, t)
 		case ExtServerName:
 			if m.ServerName, err = serverName(x.Body); err != nil {
 				err = decodeError(t, "%s does not parse", x.Type)
@@ -259,6 +271,7 @@ func (m *CertificateRequest) Append(b []byte) ([]byte, error) {
 	if m.SCT {
 		w.done(w.ext(ExtSCT), ExtSCT)
 	}
+	w.trustAnchors(m.TrustAnchors)
 	w.verbatim(m.Extensions)
 	w.close(all, 2, "the extensions block")
 	return w.end(b, start, t)

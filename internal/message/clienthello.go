@@ -51,6 +51,9 @@ type ClientHello struct {
 	CertCompression []Compression
 	OCSP, SCT       bool
 	ECH             *ECHHello
+	// TrustAnchors are those that the client says it trusts; nil where it does not
+	// speak of any, empty where it asks for the server's list alone.
+	TrustAnchors []TrustAnchorID
 }
 
 // PreSharedKeys is a client's pre_shared_key (RFC 8446, section 4.2.11).
@@ -163,6 +166,9 @@ func (m *ClientHello) extension(x *Extension) (err error) {
 		ok = len(m.PSKModes) > 0
 	case ExtPreSharedKey:
 		m.PSK, err = preSharedKeys(x)
+		return err
+	case ExtTrustAnchors:
+		m.TrustAnchors, err = trustAnchorList(x, t)
 		return err
 	case ExtCompressCertificate:
 		m.CertCompression, err = compressions(m.CertCompression, x, t)
@@ -382,6 +388,7 @@ func (m *ClientHello) Append(b []byte) ([]byte, error) {
 	if len(m.CertCompression) > 0 {
 		w.compressions(m.CertCompression)
 	}
+	w.trustAnchors(m.TrustAnchors)
 	if m.RecordSizeLimit != 0 {
 		at := w.ext(ExtRecordSizeLimit)
 		w.u16(m.RecordSizeLimit)

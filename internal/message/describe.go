@@ -328,6 +328,16 @@ func tellExtension(x ExtensionType, t Type, retry bool, body []byte) (string, bo
 			out = append(out, tellFilter(list.vec8(), list.vec16()))
 		}
 		return joined(out), r.ok() && !list.bad
+	case ExtTrustAnchors:
+		if t == TypeCertificate {
+			return flag(body, "chosen for a trust anchor that was named")
+		}
+		list := reader{b: r.vec16()}
+		var out []string
+		for !list.empty() {
+			out = append(out, TrustAnchorID(list.vec8()).String())
+		}
+		return joined(out), r.ok() && !list.bad && (len(out) > 0 || t != TypeEncryptedExtensions)
 	case ExtKeyShare:
 		return tellShares(r, hello, retry)
 	case ExtTicketRequest:

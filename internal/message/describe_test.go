@@ -33,7 +33,7 @@ func told(t testing.TB) map[string]struct {
 		ServerName: "orders", Versions: []uint16{0x0304}, Groups: []suite.GroupID{suite.X25519}, Schemes: []suite.Scheme{suite.Ed25519},
 		KeyShares: []KeyShare{{suite.X25519, make([]byte, 32)}}, HasKeyShares: true, ALPN: []string{"h2", "\x1b[31m"},
 		Cookie: []byte{1}, PSKModes: []uint8{1}, RecordSizeLimit: 100, PostHandshakeAuth: true, EarlyData: true,
-		Extensions: []Extension{{ExtPadding, make([]byte, 3)}, {0x1234, []byte{1}}, {ExtCompressCertificate, []byte{2, 0, 2}}, {ExtHeartbeat, []byte{1, 1}}},
+		Extensions: []Extension{{ExtPadding, make([]byte, 3)}, {0x1234, []byte{1}}, {ExtCompressCertificate, []byte{2, 0, 2}}, {ExtTrustAnchors, []byte{0, 8, 4, 0x81, 0xfd, 0x59, 1, 2, 0x80, 1}}, {ExtHeartbeat, []byte{1, 1}}},
 		PSK:        &PreSharedKeys{Identities: []PSKIdentity{{Identity: []byte{1}}}, Binders: [][]byte{make([]byte, 32)}},
 	}
 	chain := Certificate{Entries: []CertificateEntry{{Data: []byte{0x30, 0}}, {Data: []byte{0x30, 0}, Extensions: []Extension{{ExtStatusRequest, []byte{1, 0, 0, 1, 9}}}}}}
@@ -42,7 +42,7 @@ func told(t testing.TB) map[string]struct {
 	}}
 	retry := ServerHello{LegacyVersion: 0x0303, Random: RetryRandom, Version: 0x0304, CipherSuite: suite.AES128GCMSHA256, RetryGroup: suite.P256}
 	server := ServerHello{LegacyVersion: 0x0303, Version: 0x0304, CipherSuite: suite.AES128GCMSHA256, HasKeyShare: true, KeyShare: KeyShare{suite.X25519, make([]byte, 32)}, HasPSK: true}
-	ee := EncryptedExtensions{ALPN: "h2", ServerName: true}
+	ee := EncryptedExtensions{ALPN: "h2", ServerName: true, TrustAnchors: []TrustAnchorID{"\x05"}}
 	verify := CertificateVerify{Scheme: suite.Ed25519, Signature: make([]byte, 64)}
 	ticket := NewSessionTicket{Lifetime: 7200, AgeAdd: 1, Nonce: []byte{0}, Ticket: []byte{1, 2}, MaxEarlyData: 5}
 	finished := Finished{VerifyData: []byte{0xab, 0xcd}}
@@ -61,7 +61,7 @@ func told(t testing.TB) map[string]struct {
 			"signature_algorithms": "ed25519", "key_share": "x25519 (32 bytes)",
 			"application_layer_protocol_negotiation": `"h2", "\x1b[31m"`, "cookie": "1 byte", "psk_key_exchange_modes": "psk_dhe_ke",
 			"record_size_limit": "100 bytes", "post_handshake_auth": "supported", "early_data": "used", "padding": "3 bytes",
-			"extension(4660)": "1 byte", "compress_certificate": "brotli", "heartbeat": "does not parse (2 bytes)",
+			"extension(4660)": "1 byte", "compress_certificate": "brotli", "trust_anchors": "32473.1, 0x8001", "heartbeat": "does not parse (2 bytes)",
 			"pre_shared_key": "1 key offered, 1 binder",
 		}},
 		"ServerHello": {made(server.Append(nil)), map[string]string{
@@ -70,7 +70,7 @@ func told(t testing.TB) map[string]struct {
 		}},
 		"HelloRetryRequest": {made(retry.Append(nil)), map[string]string{"key_share": "secp256r1 is wanted"}},
 		"EncryptedExtensions": {made(ee.Append(nil)), map[string]string{
-			"server_name": "accepted", "application_layer_protocol_negotiation": `"h2"`,
+			"server_name": "accepted", "trust_anchors": "5", "application_layer_protocol_negotiation": `"h2"`,
 		}},
 		"CertificateRequest": {made(request.Append(nil)), map[string]string{
 			"certificate_request_context": "empty", "signature_algorithms": "ed25519",

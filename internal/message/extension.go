@@ -42,6 +42,7 @@ const (
 	ExtKeyShare                ExtensionType = 51
 	ExtQUICTransportParameters ExtensionType = 57
 	ExtTicketRequest           ExtensionType = 58
+	ExtTrustAnchors            ExtensionType = 0xca34 // none is assigned yet (draft 06: TBD); this is what BoringSSL has
 	ExtECHOuterExtensions      ExtensionType = 0xfd00
 	ExtEncryptedClientHello    ExtensionType = 0xfe0d
 	ExtRenegotiationInfo       ExtensionType = 0xff01
@@ -98,6 +99,7 @@ var known = map[ExtensionType]struct {
 	ExtKeyShare:                {"key_share", inCH | inSH | inHRR},
 	ExtQUICTransportParameters: {"quic_transport_parameters", inCH | inEE},
 	ExtTicketRequest:           {"ticket_request", inCH | inEE},
+	ExtTrustAnchors:            {"trust_anchors", inCH | inEE | inCR | inCT},
 	ExtECHOuterExtensions:      {"ech_outer_extensions", 0}, // only in what is encrypted (RFC 9849, section 5.1)
 	ExtEncryptedClientHello:    {"encrypted_client_hello", inCH | inHRR | inEE},
 	ExtRenegotiationInfo:       {"renegotiation_info", inCH},

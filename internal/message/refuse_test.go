@@ -165,6 +165,14 @@ func refused() []bad {
 		{"no PSK modes", hello(Extension{ExtPSKKeyExchangeModes, v8()}), decode, "psk_key_exchange_modes"},
 		{"early data with a body", hello(Extension{ExtEarlyData, []byte{0}}), decode, "early_data has a body"},
 		{"post-handshake authentication with a body", hello(Extension{ExtPostHandshakeAuth, []byte{0}}), decode, "has a body"},
+		{"an empty trust anchor", hello(Extension{ExtTrustAnchors, v16(1, 7, 0)}), decode, "empty or cut off"},
+		{"a cut trust anchor", hello(Extension{ExtTrustAnchors, v16(2, 7)}), decode, "empty or cut off"},
+		{"trust anchors and more", hello(Extension{ExtTrustAnchors, append(v16(1, 7), 0)}), decode, "trust_anchors"},
+		{"too many trust anchors", hello(Extension{ExtTrustAnchors, v16(times(MaxTrustAnchors+1, v8(1))...)}), decode, "more than 1024"},
+		{"trust anchors without a list", hello(Extension{ExtTrustAnchors, nil}), decode, "trust_anchors"},
+		{"a server without the trust anchors that it tells", withExtensions(TypeEncryptedExtensions, Extension{ExtTrustAnchors, v16()}), decode, "trust_anchors"},
+		{"a server's empty trust anchor", withExtensions(TypeEncryptedExtensions, Extension{ExtTrustAnchors, v16(0)}), decode, "empty or cut off"},
+		{"a request with an empty trust anchor", withExtensions(TypeCertificateRequest, Extension{ExtTrustAnchors, v16(0)}), decode, "empty or cut off"},
 		{"no compression algorithm", hello(Extension{ExtCompressCertificate, v8()}), decode, "compress_certificate"},
 		{"odd compression algorithms", hello(Extension{ExtCompressCertificate, v8(0, 1, 0)}), decode, "compress_certificate"},
 		{"a compression algorithm twice", hello(Extension{ExtCompressCertificate, v8(0, 1, 0, 2, 0, 1)}), decode, "zlib twice"},
@@ -247,18 +255,22 @@ func TestBadMessagesAreRefusedWithTheirAlert(t *testing.T) {
 // What is at its limit is taken, so the tests of what is beyond test the limit.
 func TestWhatIsAtItsLimitIsTaken(t *testing.T) {
 	for name, msg := range map[string][]byte{
-		"extensions":  hello(numbered(maxExtensions)...),
-		"shares":      hello(Extension{ExtKeyShare, shares(maxKeyShares)}),
-		"suites":      wrap(TypeClientHello, join([]byte{3, 3}, fill(32, 0), v8(fill(32, 1)...), v16(fill(2*maxList, 1)...), v8(0))),
-		"versions":    hello(Extension{ExtSupportedVersions, v8(fill(254, 3)...)}),
-		"groups":      hello(Extension{ExtSupportedGroups, v16(fill(2*maxInExtension, 1)...)}),
-		"schemes":     hello(Extension{ExtSignatureAlgorithms, v16(fill(2*maxInExtension, 1)...)}),
-		"protocols":   hello(Extension{ExtALPN, v16(times(maxProtocols, v8('p'))...)}),
-		"authorities": hello(Extension{ExtCertificateAuthorities, v16(times(MaxAuthorities, v16(1))...)}),
-		"PSKs":        hello(psk(times(64, join(v16(1), fill(4, 0))), times(64, v8(fill(32, 1)...)))),
-		"server name": hello(Extension{ExtServerName, v16(join([]byte{0}, v16(fill(255, 'a')...))...)}),
-		"size limit":  hello(Extension{ExtRecordSizeLimit, []byte{0, 64}}),
-		"chain":       wrap(TypeCertificate, join(v8(), v24(times(MaxChain, join(v24(1), v16()))...))),
+		"extensions":            hello(numbered(maxExtensions)...),
+		"shares":                hello(Extension{ExtKeyShare, shares(maxKeyShares)}),
+		"suites":                wrap(TypeClientHello, join([]byte{3, 3}, fill(32, 0), v8(fill(32, 1)...), v16(fill(2*maxList, 1)...), v8(0))),
+		"versions":              hello(Extension{ExtSupportedVersions, v8(fill(254, 3)...)}),
+		"groups":                hello(Extension{ExtSupportedGroups, v16(fill(2*maxInExtension, 1)...)}),
+		"schemes":               hello(Extension{ExtSignatureAlgorithms, v16(fill(2*maxInExtension, 1)...)}),
+		"protocols":             hello(Extension{ExtALPN, v16(times(maxProtocols, v8('p'))...)}),
+		"authorities":           hello(Extension{ExtCertificateAuthorities, v16(times(MaxAuthorities, v16(1))...)}),
+		"PSKs":                  hello(psk(times(64, join(v16(1), fill(4, 0))), times(64, v8(fill(32, 1)...)))),
+		"server name":           hello(Extension{ExtServerName, v16(join([]byte{0}, v16(fill(255, 'a')...))...)}),
+		"trust anchors":         hello(Extension{ExtTrustAnchors, v16(times(MaxTrustAnchors, v8(fill(50, 1)...))...)}),
+		"no trust anchors":      hello(Extension{ExtTrustAnchors, v16()}),
+		"longest anchor":        withExtensions(TypeEncryptedExtensions, Extension{ExtTrustAnchors, v16(v8(fill(255, 1)...)...)}),
+		"the same anchor twice": hello(Extension{ExtTrustAnchors, v16(1, 7, 1, 7)}),
+		"size limit":            hello(Extension{ExtRecordSizeLimit, []byte{0, 64}}),
+		"chain":                 wrap(TypeCertificate, join(v8(), v24(times(MaxChain, join(v24(1), v16()))...))),
 		"unread CH extensions with any body": hello(Extension{ExtStatusRequest, []byte{2}}, Extension{ExtUseSRTP, nil},
 			Extension{ExtRenegotiationInfo, []byte{7, 7}}),
 	} {
@@ -278,13 +290,14 @@ var standsIn = map[string]string{
 	"signature_algorithms_cert": "CH CR",
 	// Of TLS 1.2 alone: a client that speaks both offers them.
 	"ec_point_formats": "CH", "encrypt_then_mac": "CH", "extended_main_secret": "CH", "session_ticket": "CH", "renegotiation_info": "CH",
-	"compress_certificate":      "CH CR",     // RFC 8879
-	"record_size_limit":         "CH EE",     // RFC 8449
-	"delegated_credential":      "CH CR CT",  // RFC 9345
-	"quic_transport_parameters": "CH EE",     // RFC 9001
-	"ticket_request":            "CH EE",     // RFC 9149
-	"encrypted_client_hello":    "CH HRR EE", // RFC 9849
-	"ech_outer_extensions":      "",          // only in what is encrypted
+	"compress_certificate":      "CH CR",       // RFC 8879
+	"record_size_limit":         "CH EE",       // RFC 8449
+	"delegated_credential":      "CH CR CT",    // RFC 9345
+	"quic_transport_parameters": "CH EE",       // RFC 9001
+	"ticket_request":            "CH EE",       // RFC 9149
+	"encrypted_client_hello":    "CH HRR EE",   // RFC 9849
+	"trust_anchors":             "CH EE CR CT", // draft-ietf-tls-trust-anchor-ids-06, section 9.1
+	"ech_outer_extensions":      "",            // only in what is encrypted
 }
 
 func TestKnownExtensionsStandOnlyWhereTheTableAllowsThem(t *testing.T) {

@@ -75,7 +75,7 @@ func samples() []sample {
 		}},
 		{"ClientHello without a key share", &ClientHello{
 			LegacyVersion: 0x0303, Random: random(2), CipherSuites: []suite.ID{suite.AES128GCMSHA256}, Compression: []byte{0},
-			Versions: []uint16{0x0304}, HasKeyShares: true,
+			Versions: []uint16{0x0304}, HasKeyShares: true, TrustAnchors: []TrustAnchorID{},
 		}},
 		{"ServerHello", &ServerHello{
 			LegacyVersion: 0x0303, Random: random(3), SessionID: fill(32, 7), CipherSuite: suite.AES256GCMSHA384, Version: 0x0304,
@@ -93,17 +93,18 @@ func samples() []sample {
 		{"full EncryptedExtensions", &EncryptedExtensions{
 			ALPN: "h2", ServerName: true, Groups: []suite.GroupID{suite.X25519, suite.P256}, EarlyData: true, RecordSizeLimit: 1000,
 			TransportParameters: fill(5, 1), Tickets: TicketsExpected{4, true}, ECHRetryConfigs: sampleConfigList(), Extensions: []Extension{grease},
-			ClientType: new(RawPublicKey), ServerType: new(X509),
+			ClientType: new(RawPublicKey), ServerType: new(X509), TrustAnchors: []TrustAnchorID{"\x81\xfd\x59\x01", "\x07"},
 		}},
 		{"CertificateRequest", &CertificateRequest{
 			Context: []byte{1, 2, 3}, Schemes: []suite.Scheme{suite.Ed25519, suite.ECDSAWithP256AndSHA256}, CertSchemes: []suite.Scheme{suite.PKCS1WithSHA256},
 			Delegated:   []suite.Scheme{suite.Ed25519},
 			Authorities: [][]byte{{0x30, 0}, {0x30, 1, 0}}, Extensions: []Extension{grease},
 			Filters: []OIDFilter{{[]byte{6, 3, 85, 29, 15}, []byte{3, 2, 7, 128}}, {[]byte{6, 1, 1}, nil}}, CertCompression: []Compression{Zstd}, OCSP: true, SCT: true,
+			TrustAnchors: []TrustAnchorID{"\x01"},
 		}},
 		{"empty Certificate", &Certificate{Context: []byte{9}}},
 		{"Certificate", &Certificate{Entries: []CertificateEntry{
-			{Data: fill(300, 1), Extensions: []Extension{{ExtStatusRequest, []byte{1, 0, 0, 1, 9}}, {ExtSCT, []byte{0, 0}}}}, {Data: fill(1, 2)},
+			{Data: fill(300, 1), Extensions: []Extension{{ExtStatusRequest, []byte{1, 0, 0, 1, 9}}, {ExtSCT, []byte{0, 0}}, {ExtTrustAnchors, nil}}}, {Data: fill(1, 2)},
 		}}},
 		{"CompressedCertificate", &CompressedCertificate{Algorithm: Zlib, Length: 70000, Compressed: fill(50, 4)}},
 		{"CertificateVerify", &CertificateVerify{Scheme: suite.RSAPSSWithSHA512, Signature: fill(256, 5)}},
@@ -131,6 +132,7 @@ func fullClientHello() *ClientHello {
 		CertCompression: []Compression{Brotli, Zlib, 0xff01}, OCSP: true, SCT: true,
 		ECH:         &ECHHello{Suite: ECHSuite{1, 3}, ConfigID: 42, Enc: fill(32, 9), Payload: fill(200, 10)},
 		ClientTypes: []CertificateType{RawPublicKey, X509}, ServerTypes: []CertificateType{RawPublicKey}, Delegated: []suite.Scheme{suite.Ed25519},
+		TrustAnchors: []TrustAnchorID{"\x81\xfd\x59\x01", "\x01", "\x80"},
 	}
 }
 
@@ -144,18 +146,18 @@ func written(t Type) []ExtensionType {
 			ExtCompressCertificate, ExtStatusRequest, ExtSCT,
 			ExtCookie, ExtCertificateAuthorities, ExtPSKKeyExchangeModes, ExtTicketRequest, ExtPostHandshakeAuth, ExtEarlyData, ExtRecordSizeLimit,
 			ExtQUICTransportParameters, ExtEncryptedClientHello, ExtPreSharedKey,
-			ExtClientCertificateType, ExtServerCertificateType, ExtDelegatedCredential,
+			ExtClientCertificateType, ExtServerCertificateType, ExtDelegatedCredential, ExtTrustAnchors,
 		}
 	case TypeServerHello:
 		return []ExtensionType{ExtSupportedVersions, ExtKeyShare, ExtCookie, ExtPreSharedKey, ExtEncryptedClientHello}
 	case TypeEncryptedExtensions:
 		return []ExtensionType{
 			ExtServerName, ExtSupportedGroups, ExtALPN, ExtEarlyData, ExtRecordSizeLimit, ExtQUICTransportParameters, ExtTicketRequest,
-			ExtEncryptedClientHello, ExtClientCertificateType, ExtServerCertificateType,
+			ExtEncryptedClientHello, ExtClientCertificateType, ExtServerCertificateType, ExtTrustAnchors,
 		}
 	case TypeCertificateRequest:
 		return []ExtensionType{
-			ExtSignatureAlgorithms, ExtSignatureAlgorithmsCert, ExtDelegatedCredential, ExtCertificateAuthorities, ExtOIDFilters, ExtCompressCertificate, ExtStatusRequest, ExtSCT,
+			ExtSignatureAlgorithms, ExtSignatureAlgorithmsCert, ExtDelegatedCredential, ExtCertificateAuthorities, ExtOIDFilters, ExtCompressCertificate, ExtStatusRequest, ExtSCT, ExtTrustAnchors,
 		}
 	case TypeNewSessionTicket:
 		return []ExtensionType{ExtEarlyData}
