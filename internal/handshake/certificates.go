@@ -182,6 +182,8 @@ func (c *core) takeBeside(i, n int, x *message.Extension) error {
 			}
 		}
 		return nil
+	case x.Type == message.ExtTrustAnchors && c.named != nil:
+		return c.takeMark(i, x)
 	}
 	return c.misbehaved(alert.UnsupportedExtension, code.UnsupportedExtension, "a certificate came with the extension %s, which was not asked for", x.Type)
 }

@@ -25,6 +25,8 @@ type Client struct {
 	sessionID  [32]byte
 	ccsSent    bool
 
+	anchors []message.TrustAnchorID // that are named; nil: those of the configuration
+
 	ech *concealment // nil: the hello travels as it is
 
 	base *schedule.Handshake
@@ -183,6 +185,7 @@ func (c *Client) start() error {
 	// admitted (RFC 8446, section 4.2.9).
 	h.PSKModes = pskDHE
 	c.offerForms()
+	c.offerAnchors()
 	c.limitHello()
 	h.TicketRequest = c.cfg.TicketRequest
 	h.PostHandshakeAuth = c.cfg.PostHandshakeAuth && !c.cfg.QUIC // RFC 9001, section 4.4
@@ -508,6 +511,7 @@ func (c *Client) waitEncryptedExtensions(t message.Type, msg []byte) (clientStat
 		case x.Type == message.ExtALPN && len(c.cfg.ALPN) > 0:
 		case c.answersTypes(x.Type):
 		case x.Type == message.ExtRecordSizeLimit && c.cfg.RecordSizeLimit != 0:
+		case x.Type == message.ExtTrustAnchors && c.named != nil:
 		case x.Type == message.ExtQUICTransportParameters && c.cfg.QUIC:
 		case x.Type == message.ExtRecordSizeLimit && c.hello.RecordSizeLimit != 0:
 		case x.Type == message.ExtTicketRequest && c.hello.TicketRequest.Made: // what follows is counted anyway
@@ -519,6 +523,7 @@ func (c *Client) waitEncryptedExtensions(t message.Type, msg []byte) (clientStat
 	}
 	c.received(Handshake, msg)
 	c.takeRecordLimit(&m)
+	c.result.TrustAnchors = m.TrustAnchors
 	if err := c.checkQUIC(&m); err != nil {
 		return nil, err
 	}
@@ -582,6 +587,7 @@ func (c *Client) takeCertificateRequest(msg []byte) (clientState, error) {
 	c.choose = Op{
 		Kind: SelectCertificate, ServerName: c.hello.ServerName, Schemes: m.Schemes, Authorities: m.Authorities, Types: []CertificateType{c.result.OwnType},
 		CertificateSchemes: m.CertSchemes, Filters: m.Filters, WantsOCSP: m.OCSP, WantsSCT: m.SCT, Delegated: m.Delegated,
+		TrustAnchors: m.TrustAnchors,
 	}
 	c.ask(&c.choose, false)
 	return c.expect("Certificate", (*Client).waitCert)
@@ -668,6 +674,9 @@ func (c *Client) answer() error {
 		return c.incompatible(alert.HandshakeFailure, code.NoCommonScheme, "the server verifies no signature that our certificate's key can make")
 	}
 	if err := c.fitsType(c.local, c.choose.Types); err != nil {
+		return err
+	}
+	if err := c.mayMark(c.local, c.choose.TrustAnchors); err != nil {
 		return err
 	}
 	c.scheme = scheme

@@ -63,7 +63,8 @@ type core struct {
 	// lists are the schemes that we, and the peer, take of such.
 	delegated                          *Delegation
 	takesDelegated, peerTakesDelegated []suite.Scheme
-	takesLegacy                        bool // of a client, PKCS #1 v1.5 (RFC 9963)
+	takesLegacy                        bool                    // of a client, PKCS #1 v1.5 (RFC 9963)
+	named                              []message.TrustAnchorID // that we trust; nil: we do not speak of any
 	verify                             Op
 	// session is what a client offers to resume, or a server found; nil for none.
 	session *Session

@@ -308,6 +308,7 @@ func (c *Client) goOuter() {
 	c.hello.ServerName = e.sealer.Config.PublicName
 	c.result.ServerName = c.hello.ServerName
 	c.hello.ECH = nil
+	c.hello.TrustAnchors, c.named = nil, nil // the outer hello has none
 	c.dropAll(nil)
 }
 

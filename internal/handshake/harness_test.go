@@ -47,10 +47,11 @@ type end struct {
 	done, skips     bool
 	begun           bool // early data is taken
 	err             error
-	leaf            *mint.Leaf            // nil shows nothing
-	selects         func(*Op) *Credential // SelectCertificate's answer, if not nil
-	refuse          error                 // VerifyPeer's answer
-	fail            int                   // the operation that fails, counted from 1; 0: none
+	leaf            *mint.Leaf              // nil shows nothing
+	anchors         []message.TrustAnchorID // that a server has
+	selects         func(*Op) *Credential   // SelectCertificate's answer, if not nil
+	refuse          error                   // VerifyPeer's answer
+	fail            int                     // the operation that fails, counted from 1; 0: none
 	failure         Answer
 	logged          [][]byte // what the key log was given
 	standing        []Effect
@@ -160,12 +161,12 @@ func (e *end) answer(op *Op) Answer {
 	switch op.Kind {
 	case SelectCertificate:
 		if e.selects != nil {
-			return Answer{Credential: e.selects(op)}
+			return Answer{Credential: e.selects(op), TrustAnchors: e.anchors}
 		}
 		if e.leaf == nil {
 			return Answer{}
 		}
-		return Answer{Credential: credential(e.t, e.leaf)}
+		return Answer{Credential: credential(e.t, e.leaf), TrustAnchors: e.anchors}
 	case Sign:
 		sig, err := suite.Sign(rand.Reader, signer(op.Credential.Value.(*mint.Leaf)), op.Scheme, op.Input)
 		return Answer{Signature: sig, Err: err}

@@ -210,6 +210,9 @@ type Op struct {
 	WantsOCSP          bool
 	WantsSCT           bool
 	Delegated          []suite.Scheme // of delegated credentials; empty: none are taken
+	// TrustAnchors are those that the peer says it trusts; nil where it does not
+	// speak of any.
+	TrustAnchors []message.TrustAnchorID
 
 	// For Sign.
 	Credential *Credential
@@ -270,6 +273,10 @@ type Answer struct {
 	PSKs     []*Session
 	Ticket   []byte
 	Lifetime uint32
+	// TrustAnchors answers a server's SelectCertificate: those that it has
+	// certificates under for this client, by preference. They are told to a client
+	// that asked.
+	TrustAnchors []message.TrustAnchorID
 	// Parameters answers TransportParameters; nil is the same as empty.
 	Parameters []byte
 	// Fresh answers RegisterEarlyData.
@@ -302,6 +309,9 @@ type Credential struct {
 	Schemes []suite.Scheme
 	// Delegated is the delegated credential that stands in Wire, nil for none.
 	Delegated *Delegation
+	// Named is whether Wire says that the chain stands under a trust anchor that the
+	// peer named.
+	Named bool
 	// Value is whatever the owner needs to find the key again.
 	Value any
 
@@ -391,6 +401,10 @@ type Config struct {
 	ClientAuth  ClientAuth
 	Authorities func() [][]byte
 
+	// TrustAnchors are the identifiers of those that we trust, which a client names
+	// in its hello and a server in its request; nil does not speak of any.
+	TrustAnchors []message.TrustAnchorID
+
 	// ECH has a server ask for what clients send encrypted. GreaseECH has a client
 	// that encrypts nothing look as if it did (RFC 9849, section 6.2).
 	ECH       bool
@@ -469,6 +483,11 @@ type Result struct {
 	// of PeerType. OwnType is the type that was settled for us.
 	PeerChain         [][]byte
 	PeerType, OwnType CertificateType
+	// TrustAnchors are those that the server has certificates under, as it told us.
+	// PeerNamed is whether the peer said that its chain stands under one that we
+	// named.
+	TrustAnchors []message.TrustAnchorID
+	PeerNamed    bool
 	// Local is what we showed; nil for none.
 	Local *Credential
 	// Standing is what goes on after the handshake.

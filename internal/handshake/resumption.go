@@ -227,7 +227,7 @@ func (s *Server) offersSession() bool {
 func (s *Server) openTicket() {
 	h := &s.hello
 	s.open = Op{Kind: OpenTicket, Suite: s.suite, ServerName: h.ServerName, Schemes: h.Schemes, Authorities: h.Authorities, ALPN: h.ALPN, Types: s.takes(),
-		CertificateSchemes: h.CertSchemes, WantsOCSP: h.OCSP, WantsSCT: h.SCT, Delegated: h.Delegated}
+		CertificateSchemes: h.CertSchemes, WantsOCSP: h.OCSP, WantsSCT: h.SCT, Delegated: h.Delegated, TrustAnchors: h.TrustAnchors}
 	n := len(h.PSK.Identities)
 	if !s.cfg.PSKs { // which are looked up, and not decrypted
 		n = min(n, maxIdentities)

@@ -41,6 +41,7 @@ type Server struct {
 	exporter []byte
 	// parameters are our transport parameters, for QUIC.
 	parameters []byte
+	available  []message.TrustAnchorID // that we have certificates under
 
 	resumption []byte // what tickets are made from
 	left       int    // tickets that are still to be given
@@ -107,6 +108,7 @@ func (s *Server) Resolve(op *Op, a Answer) error {
 	case OpenTicket:
 		err = s.opened(a.Session)
 	case SelectCertificate:
+		s.available = a.TrustAnchors
 		err = s.answer(a.Credential)
 	case Sign:
 		err = s.complete(a.Signature)
@@ -447,6 +449,7 @@ func (s *Server) encrypted(space []byte) error {
 	s.choose = Op{
 		Kind: SelectCertificate, ServerName: h.ServerName, Schemes: h.Schemes, ALPN: h.ALPN, Types: s.takes(),
 		CertificateSchemes: h.CertSchemes, WantsOCSP: h.OCSP, WantsSCT: h.SCT, Delegated: h.Delegated,
+		TrustAnchors: h.TrustAnchors,
 	}
 	for _, a := range h.Authorities { // they lie in the message
 		s.choose.Authorities = append(s.choose.Authorities, bytes.Clone(a))
@@ -470,6 +473,7 @@ func (s *Server) sendEncryptedExtensions(space []byte) error {
 	ee := message.EncryptedExtensions{ALPN: s.result.ALPN, ServerName: s.result.ServerName != "" && !s.keyed, TransportParameters: s.parameters, EarlyData: s.early.taken, ECHRetryConfigs: s.ech.retry}
 	s.answerTicketRequest(&ee)
 	s.answerTypes(&ee)
+	s.answerAnchors(&ee)
 	s.limitRecords(&ee)
 	b, err := ee.Append(space)
 	if err != nil {
@@ -486,6 +490,7 @@ func (s *Server) sendEncryptedExtensions(space []byte) error {
 	s.result.Asked = true
 	cr := s.cfg.certificateRequest(nil)
 	s.requestForms(cr)
+	s.requestAnchors(cr)
 	cr.Delegated, s.takesDelegated = s.cfg.Delegated, s.cfg.Delegated
 	if s.takesLegacy = s.cfg.LegacyPKCS1; s.takesLegacy {
 		cr.Schemes = slices.Concat(cr.Schemes, suite.LegacySchemes())
@@ -525,6 +530,9 @@ func (s *Server) answer(cred *Credential) error {
 		return s.incompatible(alert.HandshakeFailure, code.NoCommonScheme, "the client verifies no signature that our certificate's key can make")
 	}
 	if err := s.fitsType(cred, s.choose.Types); err != nil {
+		return err
+	}
+	if err := s.mayMark(cred, s.choose.TrustAnchors); err != nil {
 		return err
 	}
 	s.scheme = scheme
