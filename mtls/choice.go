@@ -8,7 +8,8 @@ import (
 
 // Choose is an Identity of several certificates. It answers with the first that
 // can sign with a scheme that the peer verifies, has what a server's filters ask
-// for and, where the peer names its authorities, stands under one of them. Among
+// for and, where the peer names its authorities or trust anchors, stands under one of
+// them. Among
 // those it takes one whose chain is signed as the peer wants it, if there is one
 // (RFC 8446, section 4.4.2.2). Where none stands under the authorities, a client
 // shows none, and a server shows the first that fits otherwise.
@@ -29,10 +30,12 @@ func (cs choice) Certificate(_ context.Context, ask *Ask) (*Certificate, error) 
 		}
 		points := 0
 		switch {
-		case len(ask.Authorities) == 0 || c.IssuedUnder(ask.Authorities):
+		case c.named(ask):
 			points = named
-		case ask.Role == RoleClient:
+		case c.forThose(ask), ask.Role == RoleClient && c.strange(ask):
 			continue
+		case len(ask.Authorities) == 0 && len(ask.TrustAnchors) == 0:
+			points = named
 		}
 		if c.signedBy(ask) {
 			points += verifiable
@@ -42,6 +45,17 @@ func (cs choice) Certificate(_ context.Context, ask *Ask) (*Certificate, error) 
 		}
 	}
 	return best, nil
+}
+
+// named says whether the peer named what the certificate stands under, in either way.
+func (c *Certificate) named(ask *Ask) bool {
+	return c.UnderTrustAnchor(ask.TrustAnchors) || len(ask.Authorities) > 0 && c.IssuedUnder(ask.Authorities)
+}
+
+// strange says whether the peer named what it trusts, and the certificate, which is
+// not under that, could be known to be.
+func (c *Certificate) strange(ask *Ask) bool {
+	return len(ask.Authorities) > 0 || len(ask.TrustAnchors) > 0 && c.properties.TrustAnchor != ""
 }
 
 // Fits says whether the peer takes what the certificate is, and a signature by its

@@ -153,7 +153,7 @@ func (c *Conn) mayOffer(ctx context.Context, serverName string, s *session) stri
 	answer := c.selectCertificate(ctx, &handshake.Op{
 		ServerName: serverName, Schemes: s.request.Schemes, Authorities: s.request.Authorities, Types: []Kind{s.OwnType},
 		CertificateSchemes: s.request.CertSchemes, Filters: s.request.Filters,
-		Delegated: s.request.Delegated,
+		Delegated: s.request.Delegated, TrustAnchors: s.request.TrustAnchors,
 	})
 	if answer.Err != nil || !sameCertificate(answer.Credential, s.Local) {
 		return "we would show another certificate now"

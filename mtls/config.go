@@ -120,6 +120,11 @@ type Common struct {
 	Compression Compression
 	// Beside is what the peer is asked to show beside its certificate.
 	Beside Beside
+	// TrustAnchors, if not nil, name what we trust by identifiers of a few bytes, so
+	// that the peer can choose among its certificates: see TrustAnchors, and its word
+	// on what they give away. A draft, whose extension has no number yet: what is
+	// spoken is its revision 06 under BoringSSL's number, 0xca34.
+	TrustAnchors *TrustAnchors
 	// Padding of what we send; the zero value is none.
 	Padding Padding
 	// RecordSizeLimit is the longest protected record that we take, its type and

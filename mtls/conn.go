@@ -144,6 +144,9 @@ type Negotiated struct {
 	// ClientAuthenticated is whether the client showed a certificate, now, in the
 	// session's full handshake or after it, or proved a PSK.
 	ClientAuthenticated bool
+	// TrustAnchor is whether the peer says that its certificate stands under a trust
+	// anchor that we named (TrustAnchors).
+	TrustAnchor bool
 	// EarlyData is what became of what the client sent early.
 	EarlyData EarlyData
 }
@@ -155,7 +158,7 @@ func (c *Conn) Negotiated() Negotiated {
 		return Negotiated{}
 	}
 	r := c.stream.Result()
-	n := Negotiated{Suite: r.Suite.ID, Group: r.Group, Scheme: r.Scheme, ALPN: r.ALPN, ServerName: r.ServerName, Retried: r.Retried, ECH: r.ECH, Resumed: r.Resumed, EarlyData: r.EarlyData}
+	n := Negotiated{Suite: r.Suite.ID, Group: r.Group, Scheme: r.Scheme, ALPN: r.ALPN, ServerName: r.ServerName, Retried: r.Retried, ECH: r.ECH, Resumed: r.Resumed, TrustAnchor: r.PeerNamed, EarlyData: r.EarlyData}
 	if c.early.lost {
 		n.EarlyData = EarlyRejected
 	}

@@ -95,7 +95,7 @@ func (c *Client) DialEarly(ctx context.Context, network, address string) (*Conn,
 // nothing else; a failure shows there. A server that resumes without the early data
 // is judged once more, before anything else is said to it.
 func (c *Client) ConnectEarly(ctx context.Context, transport net.Conn, serverName string) (*Conn, error) {
-	return c.connect(ctx, transport, serverName, true, nil)
+	return c.connect(ctx, transport, serverName, attempt{early: true})
 }
 
 // EarlyRoom is how many bytes WriteEarly takes now, and 0 where nothing can be

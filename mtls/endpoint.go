@@ -87,6 +87,12 @@ func newEndpoint(role Role, identity Identity, verifier Verifier, alpn []string,
 	if identity != nil && role == RoleClient {
 		e.hs.OwnTypes = func() []Kind { return kindsOf(identity) }
 	}
+	if c.TrustAnchors != nil {
+		if err := c.TrustAnchors.check(role); err != nil {
+			return nil, err
+		}
+		e.hs.TrustAnchors = c.TrustAnchors.named()
+	}
 	if c.KeyLog != nil {
 		e.hs.KeyLog = (&keyLog{w: c.KeyLog}).write
 	}
@@ -280,6 +286,7 @@ func (s *Server) Standing() int { return s.standing.Len() }
 type Client struct {
 	*endpoint
 	concealing *ClientECH
+	anchors    *TrustAnchors
 }
 
 // NewClient checks cfg whole. What it refers to must not change afterwards.
@@ -338,7 +345,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		h := &e.renewals.side
 		h.ALPN, h.Resume, h.PSKs, h.PSKOnly, h.PostHandshakeAuth = []string{RenewalProtocol}, false, false, false, false
 	}
-	return &Client{e, cfg.ECH}, nil
+	return &Client{e, cfg.ECH, cfg.TrustAnchors}, nil
 }
 
 // shares checks the groups in which key shares are to be sent (RFC 8446, section
@@ -365,16 +372,26 @@ func (c *Client) dial(ctx context.Context, network, address string, early bool) 
 	if err != nil {
 		return nil, refuseMisuse("the address %q is not HOST:PORT; to reach a server by another address than its name use Connect", address)
 	}
-	conn, err := c.dialOnce(ctx, network, address, host, early, nil)
-	if again := c.concealing.retryWith(err); again != nil {
-		return c.dialOnce(ctx, network, address, host, early, again)
+	how := attempt{early: early}
+	conn, err := c.dialOnce(ctx, network, address, host, how)
+	if how.configs = c.concealing.retryWith(err); how.configs != nil {
+		conn, err = c.dialOnce(ctx, network, address, host, how)
+	}
+	if how.anchors = c.anchors.instead(err); how.anchors != nil {
+		conn, err = c.dialOnce(ctx, network, address, host, how)
 	}
 	return conn, err
 }
 
-// dialOnce connects once; again are the ECH configs to use in the place of those that
-// were rejected.
-func (c *Client) dialOnce(ctx context.Context, network, address, host string, early bool, again ECHConfigList) (*Conn, error) {
+// attempt is how to connect this time: with data before the handshake is over, and
+// with ECH configs and trust anchors in the place of those that failed.
+type attempt struct {
+	early   bool
+	configs ECHConfigList
+	anchors []TrustAnchorID
+}
+
+func (c *Client) dialOnce(ctx context.Context, network, address, host string, how attempt) (*Conn, error) {
 	var d net.Dialer
 	if deadline := time.Now().Add(c.limits.HandshakeTime); d.Deadline.IsZero() {
 		d.Deadline = deadline
@@ -383,10 +400,10 @@ func (c *Client) dialOnce(ctx context.Context, network, address, host string, ea
 	if err != nil {
 		return nil, refuseDial(address, err)
 	}
-	if early && again == nil && c.concealing != nil && c.concealing.Retry {
+	if how.early && how.configs == nil && c.concealing != nil && c.concealing.Retry {
 		transport = c.changeable(transport, network, address, host)
 	}
-	return c.connect(ctx, transport, host, early, again)
+	return c.connect(ctx, transport, host, how)
 }
 
 // Connect carries out the handshake over transport with the server that is
@@ -397,22 +414,24 @@ func (c *Client) dialOnce(ctx context.Context, network, address, host string, ea
 // The server has not judged our certificate yet when Connect returns; Admitted
 // waits for that, and Read and Write tell of a refusal too.
 func (c *Client) Connect(ctx context.Context, transport net.Conn, serverName string) (*Conn, error) {
-	return c.connect(ctx, transport, serverName, false, nil)
+	return c.connect(ctx, transport, serverName, attempt{})
 }
 
-func (c *Client) connect(ctx context.Context, transport net.Conn, serverName string, early bool, again ECHConfigList) (*Conn, error) {
+func (c *Client) connect(ctx context.Context, transport net.Conn, serverName string, how attempt) (*Conn, error) {
 	name, sni, err := cleanServerName(serverName)
 	if err != nil {
 		_ = transport.Close()
 		return nil, err
 	}
 	m := handshake.NewClient(&c.hs, sni)
-	if err := c.conceal(ctx, m, name, again); err != nil {
+	if err := c.conceal(ctx, m, name, how.configs); err != nil {
 		_ = transport.Close()
 		return nil, err
 	}
-	conn, refusal := c.handshake(ctx, transport, m, m, name, early)
+	m.NameTrustAnchors(how.anchors)
+	conn, refusal := c.handshake(ctx, transport, m, m, name, how.early)
 	if refusal != nil {
+		refusal.learned(m)
 		conn.linger()
 		return nil, refusal
 	}

@@ -323,3 +323,38 @@ func ExampleWithRevocation() {
 	}
 	defer server.Abort()
 }
+
+// A server with a certificate of a new authority and one of an old, and a client
+// that trusts the new one and tells only who has it.
+func ExampleTrustAnchors() {
+	var (
+		sc           mtls.ServerConfig
+		cc           mtls.ClientConfig
+		newer, older = underRoot("New Root"), underRoot("Old Root")
+	)
+	err := func() error {
+		id, err := mtls.ParseTrustAnchorID("32473.2")
+		if err != nil {
+			return err
+		}
+		newer, err = newer.WithProperties(mtls.CertificateProperties{TrustAnchor: id})
+		if err != nil {
+			return err
+		}
+		sc.Identity = mtls.Choose(newer, older)
+		cc.TrustAnchors = &mtls.TrustAnchors{IfOffered: []mtls.TrustAnchorID{id}}
+		return nil
+	}()
+	fmt.Println(err, cc.TrustAnchors.IfOffered[0], sc.Identity != nil)
+	// Output: <nil> 32473.2 true
+}
+
+// underRoot is a certificate of an authority of that name.
+func underRoot(name string) *mtls.Certificate {
+	l := mint.Root(name).Leaf("orders")
+	c, err := mtls.NewCertificate(l.Chain, l.Key)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return c
+}

@@ -153,16 +153,19 @@ func (c *Conn) selectCertificate(ctx context.Context, op *handshake.Op) handshak
 		return handshake.Answer{}
 	}
 	if own, ok := c.identity.(*Certificate); ok {
-		if !own.kindIn(op.Types) || !own.takenBy(op.Delegated) {
-			return handshake.Answer{}
+		if own.properties.TrustAnchor == "" && !own.properties.Negotiated { // it does not need to be asked
+			if !own.kindIn(op.Types) || !own.takenBy(op.Delegated) {
+				return handshake.Answer{}
+			}
+			return handshake.Answer{Credential: own.credential(op, c.clock)}
 		}
-		return handshake.Answer{Credential: own.credential(op.WantsOCSP, op.WantsSCT, c.clock)} // it does not need to be asked
 	}
-	cert, err := c.identity.Certificate(ctx, &Ask{
+	ask := &Ask{
 		Role: c.role, ServerName: op.ServerName, Schemes: op.Schemes,
-		CertificateSchemes: op.CertificateSchemes, Filters: op.Filters, Delegated: op.Delegated,
+		CertificateSchemes: op.CertificateSchemes, Filters: op.Filters, Delegated: op.Delegated, TrustAnchors: op.TrustAnchors,
 		Authorities: op.Authorities, ALPN: op.ALPN, Kinds: op.Types, Remote: c.transport.RemoteAddr(),
-	})
+	}
+	cert, err := c.identity.Certificate(ctx, ask)
 	if err != nil {
 		if errors.Is(err, ErrNoneFits) {
 			return handshake.Answer{Err: err, Alert: alert.HandshakeFailure, Fault: handshake.PeerIncompatible, Code: code.NoFittingCertificate}
@@ -172,7 +175,7 @@ func (c *Conn) selectCertificate(ctx context.Context, op *handshake.Op) handshak
 	if cert == nil {
 		return handshake.Answer{}
 	}
-	return handshake.Answer{Credential: cert.credential(op.WantsOCSP, op.WantsSCT, c.clock)}
+	return handshake.Answer{Credential: cert.credential(op, c.clock), TrustAnchors: available(c.identity, ask)}
 }
 
 func (c *Conn) verifyPeer(ctx context.Context, op *handshake.Op) handshake.Answer {

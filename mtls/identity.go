@@ -81,6 +81,10 @@ type Ask struct {
 	// Delegated are the schemes of the delegated credentials that the peer takes; of
 	// others, and where it is empty, there must be none in the answer.
 	Delegated []Scheme
+	// TrustAnchors are the identifiers of the trust anchors, or of groups of them,
+	// that the peer says it trusts; nil where it does not speak of any. Certificate
+	// .UnderTrustAnchor compares them.
+	TrustAnchors []TrustAnchorID
 	// Remote is the peer's address, nil where the transport has none.
 	Remote net.Addr
 }
@@ -100,7 +104,8 @@ type Certificate struct {
 	ends    time.Time
 	sum     [sha256.Size]byte // of the whole chain
 	// delegated is the delegated credential whose key is in key, nil for none.
-	delegated *message.DelegatedCredential
+	delegated  *message.DelegatedCredential
+	properties CertificateProperties
 	// shown is what the handshake shows: the Certificate message is made once.
 	shown  *handshake.Credential
 	beside beside
@@ -206,15 +211,20 @@ func (c *Certificate) Signing(schemes ...Scheme) (*Certificate, error) {
 			return nil, fmt.Errorf("the signature scheme %s is given twice", s)
 		}
 	}
+	return c.copy(slices.Clone(schemes)), nil
+}
+
+// copy is c as another Certificate, with its own schemes.
+func (c *Certificate) copy(schemes []Scheme) *Certificate {
 	own := &Certificate{
-		kind: c.kind, spki: c.spki, delegated: c.delegated, chain: c.chain, key: c.key, schemes: slices.Clone(schemes),
-		issuers: c.issuers, signed: c.signed, leaf: c.leaf, ends: c.ends, sum: c.sum,
+		kind: c.kind, spki: c.spki, delegated: c.delegated, chain: c.chain, key: c.key, schemes: schemes,
+		issuers: c.issuers, signed: c.signed, leaf: c.leaf, ends: c.ends, sum: c.sum, properties: c.properties,
 	}
 	own.shown = &handshake.Credential{Type: c.kind, Delegated: c.delegation(), Wire: c.shown.Wire, Schemes: own.schemes, Value: own}
 	c.beside.mu.Lock()
 	defer c.beside.mu.Unlock()
 	own.beside.staple, own.beside.scts = c.beside.staple, c.beside.scts
-	return own, nil
+	return own
 }
 
 // legacy says whether the key can sign with one of the schemes of RFC 9963.
@@ -226,9 +236,10 @@ func (c *Certificate) legacy(s Scheme) bool {
 // Certificate makes a Certificate an Identity that never changes. It is shown to
 // whoever asks, even to a server that names other authorities: whoever gave one
 // certificate meant that one, and "unknown authority" tells both ends more than
-// "no certificate" does.
+// "no certificate" does. One that its properties keep for those who named its trust
+// anchor is shown to nobody else.
 func (c *Certificate) Certificate(_ context.Context, ask *Ask) (*Certificate, error) {
-	if !c.kindIn(ask.Kinds) || !c.takenBy(ask.Delegated) {
+	if !c.kindIn(ask.Kinds) || !c.takenBy(ask.Delegated) || c.forThose(ask) {
 		return nil, nil
 	}
 	return c, nil

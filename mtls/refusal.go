@@ -64,12 +64,17 @@ type Refusal struct {
 	Shown Peer
 	// Verdict is the judgement that refused, where one was made.
 	Verdict *Verdict
+	// TrustAnchors are those that the server said it has certificates under, where we
+	// are a client that has TrustAnchors and the handshake came so far.
+	TrustAnchors []TrustAnchorID
 	// Reason is one sentence without the mend.
 	Reason string
 	// Mend says what to do about it; empty where nobody can know.
 	Mend string
 	// Cause is the error underneath (a network error, say), or nil.
 	Cause error
+
+	named bool // the server showed what it has under a trust anchor that we named
 }
 
 // Error is the reason, the mend and the code in one line, safe for a terminal:

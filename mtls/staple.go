@@ -63,7 +63,23 @@ type beside struct {
 	mu     sync.Mutex
 	staple Staple
 	scts   [][]byte
-	made   [4]*handshake.Credential // with the response 1, with the timestamps 2
+	made   [8]*handshake.Credential // by the sum of what is beside it: see below
+}
+
+// What can be beside a chain.
+const (
+	withResponse = 1 << iota
+	withTimestamps
+	withMark // that the peer named its trust anchor
+)
+
+// forget forgets what was made with something that is exchanged.
+func (b *beside) forget(with int) {
+	for i := range b.made {
+		if i&with != 0 {
+			b.made[i] = nil
+		}
+	}
 }
 
 // Staple exchanges what is shown beside the certificate from now on: as often as
@@ -79,7 +95,7 @@ func (c *Certificate) Staple(s Staple) error {
 	c.beside.mu.Lock()
 	defer c.beside.mu.Unlock()
 	c.beside.staple = s
-	c.beside.made[1], c.beside.made[3] = nil, nil
+	c.beside.forget(withResponse)
 	return nil
 }
 
@@ -100,26 +116,30 @@ func (c *Certificate) Timestamps(scts ...[]byte) error {
 	c.beside.mu.Lock()
 	defer c.beside.mu.Unlock()
 	c.beside.scts = list
-	c.beside.made[2], c.beside.made[3] = nil, nil
+	c.beside.forget(withTimestamps)
 	return nil
 }
 
 // credential is the chain with what the peer wants beside it, as far as there is.
-func (c *Certificate) credential(ocsp, sct bool, clock func() time.Time) *handshake.Credential {
-	if !ocsp && !sct || c.kind == RawPublicKey {
+func (c *Certificate) credential(op *handshake.Op, clock func() time.Time) *handshake.Credential {
+	mark := c.UnderTrustAnchor(op.TrustAnchors)
+	if !op.WantsOCSP && !op.WantsSCT && !mark || c.kind == RawPublicKey {
 		return c.shown
 	}
 	b := &c.beside
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	which := 0
-	if ocsp && len(b.staple.Response) > 0 {
+	if op.WantsOCSP && len(b.staple.Response) > 0 {
 		if now := clock(); !now.Before(b.staple.From) && now.Before(b.staple.Until) {
-			which |= 1
+			which |= withResponse
 		}
 	}
-	if sct && len(b.scts) > 0 {
-		which |= 2
+	if op.WantsSCT && len(b.scts) > 0 {
+		which |= withTimestamps
+	}
+	if mark {
+		which |= withMark
 	}
 	if which == 0 {
 		return c.shown
@@ -148,19 +168,22 @@ func (c *Certificate) showing(which int) (*handshake.Credential, error) {
 		}
 		leaf.Extensions = append(leaf.Extensions, message.Extension{Type: message.ExtDelegatedCredential, Body: body})
 	}
-	if which&1 != 0 {
+	if which&withResponse != 0 {
 		leaf.Extensions = append(leaf.Extensions, message.OCSPExtension(c.beside.staple.Response))
 	}
-	if which&2 != 0 {
+	if which&withTimestamps != 0 {
 		list, err := message.AppendSCTList(nil, c.beside.scts)
 		if err != nil {
 			return nil, err
 		}
 		leaf.Extensions = append(leaf.Extensions, message.Extension{Type: message.ExtSCT, Body: list})
 	}
+	if which&withMark != 0 {
+		leaf.Extensions = append(leaf.Extensions, message.Extension{Type: message.ExtTrustAnchors})
+	}
 	wire, err := msg.Append(nil)
 	if err != nil {
 		return nil, err
 	}
-	return &handshake.Credential{Wire: wire, Schemes: c.schemes, Value: c, Delegated: c.delegation()}, nil
+	return &handshake.Credential{Wire: wire, Schemes: c.schemes, Value: c, Delegated: c.delegation(), Named: which&withMark != 0}, nil
 }
