@@ -23,6 +23,7 @@ type credential struct {
 	mustMatchIssuer   bool
 	raw               bool   // a key without a certificate
 	delegated         []byte // the delegated credential of the key
+	properties        []byte // of the certificate
 
 	response, timestamps []byte // what is shown beside it
 
@@ -91,6 +92,9 @@ func (s *settings) load(now time.Time) error {
 		if c.certificate == nil {
 			continue
 		}
+		if err := c.stand(); err != nil {
+			return err
+		}
 		if err := c.staple(now, !s.beside.declines); err != nil {
 			return err
 		}
@@ -142,7 +146,7 @@ func (c *connection) Certificate(_ context.Context, ask *mtls.Ask) (*mtls.Certif
 
 func (c *credential) fits(ask *mtls.Ask) bool {
 	return c.certificate.Fits(ask) &&
-		(!c.mustMatchIssuer || c.certificate.IssuedUnder(ask.Authorities))
+		(!c.mustMatchIssuer || c.certificate.IssuedUnder(ask.Authorities) || c.certificate.UnderTrustAnchor(ask.TrustAnchors))
 }
 
 // shown is the number of the credential that we showed, -1 for the default.

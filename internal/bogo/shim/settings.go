@@ -35,12 +35,13 @@ type settings struct {
 	hint         []mtls.Group // what the server is said to have
 	noTicket     bool
 
-	kinds  kinds
-	after  after
-	expect expect
-	early  early
-	beside beside
-	ech    concealment
+	kinds   kinds
+	after   after
+	expect  expect
+	early   early
+	beside  beside
+	ech     concealment
+	anchors anchors
 
 	// configure changes what an ordinary server or client is made of; checks
 	// look at a connection whose handshake is over.
