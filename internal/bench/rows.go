@@ -45,6 +45,10 @@ func rows() []row {
 		name: "handshake mutual X25519, the hello encrypted (ECH)", unit: "µs", batch: 150,
 		prepare: handshakes(setting{mutual: true, group: uint16(tls.X25519), hidden: true}),
 	})
+	out = append(out, row{
+		name: "handshake mutual X25519, our certificates compressed", unit: "µs", batch: 150,
+		prepare: handshakes(setting{mutual: true, group: uint16(tls.X25519), compressed: true}),
+	})
 	for _, size := range []int{1 << 10, 16 << 10, 256 << 10} {
 		out = append(out, row{
 			name: fmt.Sprintf("bulk %d KiB writes", size>>10), unit: "µs/write", batch: (96 << 20) / size / 2, bytes: size,

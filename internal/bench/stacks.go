@@ -28,6 +28,9 @@ type setting struct {
 	known bool
 	// hidden has the client encrypt its hello (Encrypted Client Hello).
 	hidden bool
+	// compressed has both sides compress their certificates; crypto/tls shows them as
+	// they are.
+	compressed bool
 }
 
 // stack is one implementation of TLS and of path validation.
@@ -86,6 +89,7 @@ func shakeOurs(s setting) (server, client func(net.Conn) (net.Conn, error), err 
 			sc.Resumption.EarlyData = &mtls.ServerEarlyData{}
 		}
 	}
+	sc.Compression.Offer, cc.Compression.Offer = s.compressed, s.compressed
 	if s.hidden {
 		sc.ECH = echKeys
 		cc.ECH = &mtls.ClientECH{Source: echKeys.ConfigList()}
