@@ -140,13 +140,8 @@ func (c *Conn) Validate(ctx context.Context, request, authenticator []byte) (*Au
 		return nil, c.authenticatorFailed(err)
 	}
 	p := &Authenticated{Scheme: shown.Scheme, judgedAt: c.rechecks.Load()}
-	p.claim = Claim{
-		Occasion: FullHandshake, Role: c.peerRole(), Chain: shown.Chain, ServerName: c.serverName,
-		Now: c.clock(), Remote: c.transport.RemoteAddr(),
-	}
-	v, _ := c.verdictOf(ctx, &p.claim)
-	c.judged(v)
-	if !v.OK {
+	claim, v := c.judgeShown(ctx, shown, request != nil)
+	if p.claim = claim; !v.OK {
 		r := newRefusal(code.Code(v.Code), OurPolicy, "authenticator", "", nil)
 		r.judgedBy(v, c.peerName())
 		r.Alert = 0

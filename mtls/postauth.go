@@ -9,7 +9,6 @@ import (
 
 	"github.com/mutual-tls/mutual/internal/code"
 	"github.com/mutual-tls/mutual/internal/handshake"
-	"github.com/mutual-tls/mutual/internal/suite"
 )
 
 // Client authentication after the handshake (RFC 8446, section 4.6.2).
@@ -245,7 +244,7 @@ func (c *Conn) shown(a *asked, s *handshake.Shown) {
 	}
 	ctx, cancel := context.WithTimeout(c.Context(), c.limits.HandshakeTime)
 	defer cancel()
-	verdict, err := c.prove(ctx, s.Chain, s.Scheme, a.keep)
+	verdict, err := c.prove(ctx, s, a.keep)
 	switch {
 	case err != nil:
 		a.know(err)
@@ -267,21 +266,34 @@ func (c *Conn) shown(a *asked, s *handshake.Shown) {
 // prove judges a chain whose key was proven on this connection after the
 // handshake. Where it is admitted the connection stands by it from then on. With
 // same it has to be of whom the connection stands by already.
-func (c *Conn) prove(ctx context.Context, chain [][]byte, scheme suite.Scheme, same bool) (*Verdict, error) {
-	claim := Claim{
-		Occasion: FullHandshake, Role: c.peerRole(), Chain: chain, ServerName: c.serverName,
-		Now: c.clock(), Remote: c.transport.RemoteAddr(),
-	}
+func (c *Conn) prove(ctx context.Context, s *handshake.Shown, same bool) (*Verdict, error) {
 	judgedAt := c.rechecks.Load()
-	verdict, _ := c.verdictOf(ctx, &claim)
-	c.judged(verdict)
+	claim, verdict := c.judgeShown(ctx, s, true)
 	if !verdict.OK {
 		return verdict, nil
 	}
 	if same && !c.samePeer(&claim) {
 		return nil, errOtherPeer
 	}
-	return verdict, c.admit(claim, verdict, scheme, judgedAt)
+	return verdict, c.admit(claim, verdict, s.Scheme, judgedAt)
+}
+
+// judgeShown judges what was shown and proven after the handshake; asked is whether
+// we asked for it, and for what stands beside it.
+func (c *Conn) judgeShown(ctx context.Context, s *handshake.Shown, asked bool) (Claim, *Verdict) {
+	claim := Claim{
+		Occasion: FullHandshake, Role: c.peerRole(), Chain: s.Chain, ServerName: c.serverName, Now: c.clock(), Remote: c.transport.RemoteAddr(),
+		OCSP: s.OCSP, Timestamps: s.SCTs, AskedOCSP: asked && c.hs.Certificates.OCSP,
+	}
+	var v *Verdict
+	if s.Delegation != nil {
+		v = judgeDelegation(&claim, s.Delegation)
+	}
+	if v == nil {
+		v, _ = c.verdictOf(ctx, &claim)
+	}
+	c.judged(v)
+	return claim, v
 }
 
 // refuseShown is the refusal of what was shown after the handshake.

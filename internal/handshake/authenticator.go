@@ -179,6 +179,9 @@ func (a *Authenticators) parse(m *message.CertificateRequest, request []byte, by
 // authenticates, and the request.
 func (a *Authenticators) transcript(k *authenticatorKeys, side observe.Side, request []byte) core {
 	c := core{cfg: a.cfg, side: side, suite: a.suite, at: "authenticator", expecting: message.TypeCertificate.String()}
+	if request != nil { // what nobody asked for proves itself by the leaf's own key
+		c.takesDelegated = a.cfg.Delegated
+	}
 	c.hash = a.suite.NewHash()
 	c.add(k.context)
 	c.add(request)
@@ -227,11 +230,14 @@ func (a *Authenticators) Answer(request []byte) (*Making, error) {
 		return nil, c.misbehaved(alert.MissingExtension, code.MissingExtension, "an authenticator request came without signature_algorithms")
 	}
 	w.context, w.schemes = m.Context, m.Schemes
-	w.choose = Op{Kind: SelectCertificate, ServerName: m.ServerName, Schemes: m.Schemes, Authorities: m.Authorities}
-	if a.client {
+	if err := a.begin(w); err != nil {
+		return nil, err
+	}
+	w.choose = w.asksFor(&m)
+	if w.choose.ServerName = m.ServerName; a.client {
 		w.choose.ServerName = a.server
 	}
-	return w, a.begin(w)
+	return w, nil
 }
 
 // Spontaneous begins an authenticator that nobody asked for, which only a server
@@ -444,7 +450,7 @@ func (a *Authenticators) check(request, context []byte, msgs [][]byte) (*Shown, 
 	if err := a.checkFinished(&c, msgs[2]); err != nil {
 		return nil, err
 	}
-	return &Shown{Context: context, Chain: c.chain, Scheme: c.result.Scheme}, nil
+	return c.shown(context), nil
 }
 
 func (a *Authenticators) checkFinished(c *core, msg []byte) error {

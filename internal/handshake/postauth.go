@@ -58,6 +58,15 @@ type Shown struct {
 	// Chain is what the client showed, and proved the key of; nil for none.
 	Chain  [][]byte
 	Scheme suite.Scheme
+	// Delegation is the delegated credential whose key it proved instead, nil for none.
+	Delegation *Delegation
+	// OCSP and SCTs are what came beside the chain, as in an Op.
+	OCSP, SCTs [][]byte
+}
+
+// shown is what c has taken and seen proven.
+func (c *core) shown(context []byte) *Shown {
+	return &Shown{Context: context, Chain: c.chain, Scheme: c.result.Scheme, Delegation: c.delegated, OCSP: c.ocsp, SCTs: c.scts}
 }
 
 // answering is a client's answer while it comes.
@@ -99,9 +108,14 @@ func (p *postAuth) begin(s *Standing, side observe.Side, at string, request []by
 	return c, nil
 }
 
-// certificateRequest is what we ask a client for.
+// certificateRequest is what we ask the peer for, after the handshake or by an
+// authenticator.
 func (c *Config) certificateRequest(context []byte) *message.CertificateRequest {
-	m := &message.CertificateRequest{Context: context, Schemes: c.Schemes, CertSchemes: c.CertificateSchemes}
+	own := &c.Certificates
+	m := &message.CertificateRequest{
+		Context: context, Schemes: c.Schemes, CertSchemes: c.CertificateSchemes, Delegated: c.Delegated,
+		Filters: own.Filters, OCSP: own.OCSP, SCT: own.SCT,
+	}
 	if c.Authorities != nil {
 		m.Authorities = c.Authorities()
 	}
@@ -124,7 +138,9 @@ func (s *Standing) RequestCertificate() (msg, context []byte, err error) {
 	if _, err := io.ReadFull(p.cfg.Random, context); err != nil {
 		return nil, nil, errors.New("the random source failed")
 	}
-	if msg, err = p.cfg.certificateRequest(context).Append(nil); err != nil {
+	m := p.cfg.certificateRequest(context)
+	m.CertCompression = p.cfg.Certificates.offered()
+	if msg, err = m.Append(nil); err != nil {
 		return nil, nil, err
 	}
 	p.mu.Lock()
@@ -167,32 +183,38 @@ func (s *Standing) Answers() []*Shown {
 }
 
 // take takes the request with a context off those that are open.
-func (p *postAuth) take(context []byte) (request []byte, any bool) {
+func (p *postAuth) take(context []byte) (request []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	request = p.open[string(context)]
-	any = len(p.open) > 0
 	delete(p.open, string(context))
-	return request, any
+	return request
+}
+
+// waits says whether any request of ours waits for an answer.
+func (p *postAuth) waits() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.open) > 0
 }
 
 // waitCertificate takes the Certificate that begins an answer. What a client
-// says unasked is unexpected.
-func (s *Standing) waitCertificate(msg []byte) error {
+// says unasked is unexpected, and not even decompressed.
+func (s *Standing) waitCertificate(t message.Type, msg []byte) error {
 	p := s.post
-	c := core{at: message.TypeCertificate.String(), expecting: "application data"}
+	c := core{at: t.String(), expecting: "application data", side: observe.Server, suite: s.suite}
 	if p == nil {
-		return c.unexpected(message.TypeCertificate)
+		return c.unexpected(t)
+	}
+	if c.cfg = p.cfg; !c.isCertificate(t) || !p.waits() {
+		return c.unexpected(t)
 	}
 	var m message.Certificate
-	if err := m.Parse(msg); err != nil {
-		return c.parsed(err)
+	if err := c.readCertificate(t, msg, &m); err != nil {
+		return err
 	}
-	request, any := p.take(m.Context)
+	request := p.take(m.Context)
 	if request == nil {
-		if !any {
-			return c.unexpected(message.TypeCertificate)
-		}
 		return c.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the context of the client's Certificate is not that of a request that waits for one")
 	}
 	a := &answering{context: bytes.Clone(m.Context), proven: len(m.Entries) == 0}
@@ -200,7 +222,7 @@ func (s *Standing) waitCertificate(msg []byte) error {
 	if a.core, err = p.begin(s, observe.Server, c.at, request); err != nil {
 		return err
 	}
-	a.expecting = message.TypeFinished.String()
+	a.expecting, a.takesDelegated = message.TypeFinished.String(), p.cfg.Delegated
 	if !a.proven {
 		if err := a.takeCertificate(&m); err != nil {
 			return err
@@ -230,7 +252,7 @@ func (s *Standing) waitRest(t message.Type, msg []byte) (Effect, error) {
 			return 0, err
 		}
 		s.post.partly = nil
-		s.post.answers = append(s.post.answers, &Shown{Context: a.context, Chain: a.chain, Scheme: a.result.Scheme})
+		s.post.answers = append(s.post.answers, a.shown(a.context))
 		return 0, nil
 	}
 	return 0, a.unexpected(t)
@@ -285,9 +307,19 @@ func (s *Standing) waitRequest(msg []byte) error {
 		p.open = make(map[string][]byte, 1)
 	}
 	p.open[string(w.request.Context)] = own
-	w.choose = Op{Kind: SelectCertificate, ServerName: p.serverName, Schemes: w.request.Schemes, Authorities: w.request.Authorities}
+	w.choose = w.asksFor(&w.request)
+	w.choose.ServerName = p.serverName
 	p.asked = append(p.asked, w)
 	return nil
+}
+
+// asksFor is the operation of choosing what a request of the peer's asks for.
+func (c *core) asksFor(m *message.CertificateRequest) Op {
+	c.peerTakesDelegated = m.Delegated
+	return Op{
+		Kind: SelectCertificate, Schemes: m.Schemes, CertificateSchemes: m.CertSchemes, Authorities: m.Authorities, Filters: m.Filters,
+		WantsOCSP: m.OCSP, WantsSCT: m.SCT, Delegated: m.Delegated,
+	}
 }
 
 // Requests are the requests that came since it was last asked. It belongs to the
@@ -316,7 +348,7 @@ func (w *Showing) Show(cred *Credential) *Op {
 		return nil
 	}
 	w.scheme = scheme
-	w.flight = withContext(cred.Wire, w.request.Context)
+	w.flight = w.compress(withContext(cred.Wire, w.request.Context))
 	w.add(w.flight)
 	w.sign = Op{Kind: Sign, Credential: cred, Scheme: scheme, Input: signedContent(observe.Client, w.transcript())}
 	return &w.sign
@@ -348,6 +380,29 @@ func (w *Showing) Decline() error {
 	w.sign.Credential = nil
 	w.Show(nil)
 	return nil
+}
+
+// compress is our Certificate in a form that the server takes (RFC 8879, section 4).
+// It holds the request's context, so that it is made for each anew; where that can't
+// be done it goes as it is.
+func (w *Showing) compress(msg []byte) []byte {
+	for _, codec := range w.cfg.Certificates.Codecs {
+		if !has(w.request.CertCompression, codec.Algorithm()) {
+			continue
+		}
+		body := msg[message.HeaderLen:]
+		small, err := codec.Compress(body)
+		if err != nil || small == nil {
+			return msg
+		}
+		m := message.CompressedCertificate{Algorithm: codec.Algorithm(), Length: len(body), Compressed: small}
+		if b, err := m.Append(nil); err == nil && len(b) < len(msg) {
+			w.agreed("our certificate compressed", codec.Algorithm().String())
+			return b
+		}
+		return msg
+	}
+	return msg
 }
 
 // withContext is a Certificate message with a context instead of none.

@@ -101,8 +101,8 @@ func (s *Standing) message(msg []byte) (Effect, error) {
 		return Ticket, nil
 	case t == message.TypeCertificateRequest && s.client:
 		return 0, s.waitRequest(msg)
-	case t == message.TypeCertificate && !s.client:
-		return 0, s.waitCertificate(msg)
+	case (t == message.TypeCertificate || t == message.TypeCompressedCertificate) && !s.client:
+		return 0, s.waitCertificate(t, msg)
 	case t == message.TypeClientHello && !s.client:
 		return 0, c.misbehaved(alert.UnexpectedMessage, code.UnexpectedMessage,
 			"the client begins a second handshake: there is no renegotiation in TLS 1.3")
