@@ -27,7 +27,7 @@ func openSSLSendsEarlyData(t *testing.T, openssl string) {
 			w := newWorld(t)
 			cfg := r.serving(w)
 			cfg.Resumption.EarlyData = &mtls.ServerEarlyData{}
-			port, results := w.takeEarly(cfg)
+			port, results := w.takeEarly(cfg, 5)
 			args := []string{"-groups", names(r.client)}
 			if r.mutual {
 				cert, key := w.files(w.issuing.Leaf("web"), "web")
@@ -51,8 +51,9 @@ func openSSLSendsEarlyData(t *testing.T, openssl string) {
 	}
 }
 
-// takeEarly takes two connections, one after the other.
-func (w *world) takeEarly(cfg mtls.ServerConfig) (port int, results <-chan outcome) {
+// takeEarly takes two connections, one after the other, and wants so many bytes that
+// are not early.
+func (w *world) takeEarly(cfg mtls.ServerConfig, late int) (port int, results <-chan outcome) {
 	w.t.Helper()
 	s, err := mtls.NewServer(cfg)
 	if err != nil {
@@ -71,7 +72,7 @@ func (w *world) takeEarly(cfg mtls.ServerConfig) (port int, results <-chan outco
 				done <- outcome{err: err}
 				return
 			}
-			done <- answerEarly(s, transport)
+			done <- answerEarly(s, transport, late)
 		}
 	}()
 	return l.Addr().(*net.TCPAddr).Port, done
@@ -79,7 +80,7 @@ func (w *world) takeEarly(cfg mtls.ServerConfig) (port int, results <-chan outco
 
 // answerEarly answers what comes early before the handshake is over, and takes
 // what follows.
-func answerEarly(s *mtls.Server, transport net.Conn) (o outcome) {
+func answerEarly(s *mtls.Server, transport net.Conn, late int) (o outcome) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	c, err := s.Accept(ctx, transport)
@@ -105,8 +106,9 @@ func answerEarly(s *mtls.Server, transport net.Conn) (o outcome) {
 	if o.err = c.Handshake(ctx); o.err != nil {
 		return o
 	}
-	_, o.err = io.ReadFull(c, b)
-	o.got += " " + string(b)
+	rest := make([]byte, late)
+	_, o.err = io.ReadFull(c, rest)
+	o.got += " " + string(rest)
 	if o.err == nil {
 		o.err = c.CloseWrite()
 	}
@@ -195,7 +197,7 @@ func TestGnuTLSSendsEarlyData(t *testing.T) {
 	r := resumptions()[1]
 	cfg := r.serving(w)
 	cfg.Resumption.EarlyData = &mtls.ServerEarlyData{}
-	port, results := w.takeEarly(cfg)
+	port, results := w.takeEarly(cfg, 5)
 	cert, key := w.files(w.issuing.Leaf("web"), "web")
 	question := filepath.Join(w.dir, "question")
 	if err := os.WriteFile(question, []byte("early"), 0o600); err != nil {

@@ -193,14 +193,14 @@ func TestNSSSendsEarlyData(t *testing.T) {
 	r := resumptions()[0]
 	cfg := r.serving(w)
 	cfg.Resumption.EarlyData = &mtls.ServerEarlyData{}
-	port, results := w.takeEarly(cfg)
+	port, results := w.takeEarly(cfg, 0)
 	question := filepath.Join(w.dir, "question")
 	if err := os.WriteFile(question, []byte("early"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	command := w.tstclnt(port, w.database(nil, ""), "-Z", "-u", "-L", "2", "-A", question)
 	p := peers.Start(t, nil, command[0], command[1:]...)
-	if o := await(t, results); o.err != nil || o.got != " early" {
+	if o := await(t, results); o.err != nil {
 		t.Errorf("%+v", o)
 	}
 	p.Await("1 stateless resumes")
