@@ -66,16 +66,51 @@ func (w *world) takeEarly(cfg mtls.ServerConfig, late int) (port int, results <-
 	w.t.Cleanup(func() { _ = l.Close() })
 	done := make(chan outcome, 2)
 	go func() {
-		for range 2 {
+		for n := range 2 {
 			transport, err := l.Accept()
 			if err != nil {
 				done <- outcome{err: err}
 				return
 			}
+			if n == 1 {
+				transport = &unhurried{Conn: transport}
+			}
 			done <- answerEarly(s, transport, late)
 		}
 	}()
 	return l.Addr().(*net.TCPAddr).Port, done
+}
+
+// unhurried reads nothing until there is a protected record: else a client that was
+// answered quickly might say late what it could have said early.
+type unhurried struct {
+	net.Conn
+	heard []byte
+	early bool
+}
+
+func (u *unhurried) Read(p []byte) (int, error) {
+	for !u.early {
+		b := make([]byte, 4<<10)
+		n, err := u.Conn.Read(b)
+		if err != nil {
+			return 0, err
+		}
+		u.heard = append(u.heard, b[:n]...)
+		for rest := u.heard; len(rest) >= header && !u.early; {
+			end := header + int(rest[3])<<8 + int(rest[4])
+			if end > len(rest) {
+				break
+			}
+			u.early, rest = rest[0] == 23, rest[end:]
+		}
+	}
+	if len(u.heard) > 0 {
+		n := copy(p, u.heard)
+		u.heard = u.heard[n:]
+		return n, nil
+	}
+	return u.Conn.Read(p)
 }
 
 // answerEarly answers what comes early before the handshake is over, and takes

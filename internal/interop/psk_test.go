@@ -1,8 +1,8 @@
 package interop
 
 import (
-	"bytes"
 	"crypto"
+	"crypto/rand"
 	"encoding/asn1"
 	"encoding/hex"
 	"encoding/json"
@@ -54,9 +54,15 @@ func pskPeers() []pskPeer {
 	return append(all, nssPSK)
 }
 
-// external is the key that web and orders share: one for each hash.
+// external is a key that web and orders share: each time another one.
 func external(hash crypto.Hash) mtls.PSK {
-	return mtls.PSK{Identity: []byte("web-and-orders"), Secret: bytes.Repeat([]byte{1, 'k', 'e', byte(hash)}, 8), Hash: hash, Raw: true, Client: "web", Server: "orders"}
+	return mtls.PSK{Identity: []byte("web-and-orders"), Secret: random(32), Hash: hash, Raw: true, Client: "web", Server: "orders"}
+}
+
+func random(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.Read(b)
+	return b
 }
 
 func opensslPSK(program, option, refuses string, hash crypto.Hash, key func(*world, mtls.PSK) []string) pskPeer {
@@ -139,7 +145,7 @@ func TestExternalKeysOfCallers(t *testing.T) {
 			w := newWorld(t)
 			k := external(p.hash)
 			port, result := w.serveOnce(mtls.ServerConfig{PSKs: []mtls.PSK{k}}, 1)
-			k.Secret = bytes.Repeat([]byte("other-"), 8)
+			k.Secret = random(32)
 			it := w.typed(p.client(w, port, k), "x\n")
 			weRefused(t, await(t, result).err, "decrypt_error")
 			it.Await(p.alert)
@@ -193,7 +199,7 @@ func TestExternalKeysOfServers(t *testing.T) {
 			w := newWorld(t)
 			k := external(p.hash)
 			_, port, _ := p.server(w, k)
-			k.Secret = bytes.Repeat([]byte("other-"), 8)
+			k.Secret = random(32)
 			conn, err := w.call(mtls.ClientConfig{PSKs: []mtls.PSK{k}}, port)
 			if err == nil {
 				err = exchange(conn, []byte("x\n"), []byte("x\n"))
@@ -237,7 +243,8 @@ func TestGnuTLSImportsKeysAsAClient(t *testing.T) {
 	}
 	k.Context = []byte("another context")
 	port, result = w.serveOnce(mtls.ServerConfig{PSKs: []mtls.PSK{k}}, len(line))
-	command = w.importer("connect", port, importedKey())
+	k.Context = []byte("web to orders")
+	command = w.importer("connect", port, k)
 	if out, code := peers.Run(t, "", command[0], command[1:]...); code == 0 {
 		t.Errorf("a key of another context will do: %s", out)
 	}
