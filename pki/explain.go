@@ -323,7 +323,7 @@ func (s *search) mend(k *Check, c *Certificate) string {
 			}
 		}
 	case code.CertificateForm:
-		return fmt.Sprintf("make %s anew with %s", c.Label(), k.Expected)
+		return s.mendForm(k, c)
 	case code.WrongName:
 		if s.faultOf(c) != nil {
 			return "issue it with one URI as a subject alternative name, its SPIFFE ID"
@@ -350,6 +350,21 @@ func (s *search) mend(k *Check, c *Certificate) string {
 		return "install the authority's certificate anew from a source that you trust"
 	}
 	return ""
+}
+
+func (s *search) mendForm(k *Check, c *Certificate) string {
+	f := s.faultOf(c)
+	switch {
+	case f == nil: // its name, as what is below it writes it
+		return fmt.Sprintf("issue what %s issued anew, with the authority's subject copied into the issuer, byte for byte", c.Label())
+	case strings.HasPrefix(f.found, `a name constraint that is none: DNS name "*.`):
+		return fmt.Sprintf("make %s anew with the constraint written without the star: a domain stands for itself and all names below it", c.Label())
+	case strings.HasSuffix(f.expected, "that can be judged"):
+		return fmt.Sprintf("make %s anew without what was found: %s", c.Label(), f.found)
+	case s.q.Profile == Private && !f.in.has(Basic):
+		return fmt.Sprintf("make %s anew with %s; if its software can't, and its authority is one of your own, judge it by the profile basic", c.Label(), f.expected)
+	}
+	return fmt.Sprintf("make %s anew with %s", c.Label(), k.Expected)
 }
 
 func (s *search) mendIssuer(role string, k *Check, c *Certificate) string {

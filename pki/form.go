@@ -188,23 +188,27 @@ func (c *Certificate) readNamesForm() {
 	}
 	for i := range c.alt {
 		n := &c.alt[i]
-		good := true
+		good, form := true, ""
 		switch n.kind {
 		case nameDNS:
-			name := strings.TrimPrefix(n.bytes, "*.")
-			good = preferredDNS(name)
+			form = "DNS names of letters, digits, hyphens and dots, or such ones behind \"*.\""
+			good = preferredDNS(strings.TrimPrefix(n.bytes, "*."))
 		case nameEmail:
+			form = "email addresses as in who@example.com"
 			_, _, good = splitEmail(n.bytes)
 		case nameURI:
+			form = "URIs that begin with a scheme"
 			colon := strings.IndexByte(n.bytes, ':')
 			good = colon > 0 && colon+1 < len(n.bytes) && validScheme(n.bytes[:colon])
 		case nameIP:
+			form = "IP addresses of 4 or 16 bytes"
 			good = len(n.bytes) == 4 || len(n.bytes) == 16
 		case nameDirectory:
+			form = "directory names that are well-formed DER"
 			_, good = readDirectoryName(n.bytes)
 		}
 		if !good {
-			c.fault(inRFC, "names in the form of their kind", n.words())
+			c.fault(inRFC, form, n.words())
 			return // one is enough, and there may be thousands
 		}
 	}
