@@ -3,12 +3,14 @@ package pki
 import (
 	"bytes"
 	"crypto/sha256"
+	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/maphash"
 	"math/big"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -403,6 +405,35 @@ func (r *RevocationList) Entry(c *Certificate) (RevocationEntry, bool) {
 	return r.lookup(serialBytes(c))
 }
 
+// Each calls f with every entry, in the list's order, until f is false. The serial
+// number is in hex, as Certificate.Serial has it.
+func (r *RevocationList) Each(f func(serial string, e RevocationEntry) bool) {
+	for in := cryptobyte.String(r.entries); !in.Empty(); {
+		var one cryptobyte.String
+		var serial []byte
+		if !in.ReadASN1(&one, der.SEQUENCE) {
+			return
+		}
+		e, _, _ := readEntry(one, &serial)
+		if !f(serialHex(serial), e) {
+			return
+		}
+	}
+}
+
+// serialHex is the contents of a serial number's INTEGER in hex.
+func serialHex(b []byte) string {
+	n := new(big.Int).SetBytes(b)
+	if len(b) > 0 && b[0] >= 0x80 {
+		n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(b))))
+	}
+	text := n.Text(16)
+	if digits := strings.TrimPrefix(text, "-"); len(digits)%2 != 0 {
+		return strings.TrimSuffix(text, digits) + "0" + digits
+	}
+	return text
+}
+
 // Number is the list's number, nil where it has none (section 5.2.3).
 func (r *RevocationList) Number() *big.Int {
 	if r.number == nil {
@@ -432,13 +463,22 @@ func (r *RevocationList) KeyID() string { return hex.EncodeToString(r.keyID) }
 // AlgorithmName is what the list is signed with.
 func (r *RevocationList) AlgorithmName() string { return AlgorithmName(r.algorithm) }
 
-// IssuerWords tells whose list it is, quoted.
-func (r *RevocationList) IssuerWords() string {
-	d, ok := readDirectoryName(string(r.issuer))
-	if !ok {
-		return "an issuer whose name is not well-formed"
+// Issuer is the name of whose list it is, as certificates' names are written
+// (RFC 2253). It is whoever's bytes: quote it before printing.
+func (r *RevocationList) Issuer() string { return nameText(r.issuer) }
+
+// IssuerWords is Issuer, quoted.
+func (r *RevocationList) IssuerWords() string { return identity.Quote(r.Issuer()) }
+
+// nameText is a Name in DER as crypto/x509 writes names.
+func nameText(name []byte) string {
+	var rdns pkix.RDNSequence
+	if rest, err := asn1.Unmarshal(name, &rdns); len(name) > maxCompared || err != nil || len(rest) > 0 {
+		return "a name that is not well-formed"
 	}
-	return d.words()
+	var n pkix.Name
+	n.FillFromRDNSequence(&rdns)
+	return n.String()
 }
 
 // ScopeWords tells what the list covers: "every certificate of its issuer".

@@ -8,6 +8,7 @@ import (
 	"crypto/sha512"
 	"crypto/x509"
 	"encoding/asn1"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -270,6 +271,37 @@ func readOCSPExtensions(in cryptobyte.String, each func(oid asn1.ObjectIdentifie
 	}
 	return true
 }
+
+// OCSPSays is what a response says of one serial number, unverified: for telling, not
+// for judging.
+type OCSPSays struct {
+	Serial string // in hex, as Certificate.Serial has it
+	OCSPAnswer
+}
+
+// Says is all that the response says, unverified.
+func (r *OCSPResponse) Says() []OCSPSays {
+	out := make([]OCSPSays, len(r.answers))
+	for i, s := range r.answers {
+		out[i] = OCSPSays{serialHex(s.serial), OCSPAnswer{
+			Status: s.status, RevokedAt: s.revoked, Reason: s.reason, ThisUpdate: s.this, NextUpdate: s.next, Timestamps: s.timestamps}}
+	}
+	return out
+}
+
+// Produced is when the response says that it was signed.
+func (r *OCSPResponse) Produced() time.Time { return r.produced }
+
+// Signer is whom the response says that it is signed by: quote it before printing.
+func (r *OCSPResponse) Signer() string {
+	if r.byName == nil {
+		return "the key with the SHA-1 hash " + hex.EncodeToString(r.byKey)
+	}
+	return nameText(r.byName)
+}
+
+// AlgorithmName is what the response is signed with.
+func (r *OCSPResponse) AlgorithmName() string { return AlgorithmName(r.algorithm) }
 
 // About is what the response says about c, which issuer issued, at a time. An error
 // says why it can't be relied on, or that it speaks of other certificates.

@@ -113,7 +113,7 @@ func (a *app) connectPEM(s *connectFlags) error {
 		return usage("--server-name: %w", err)
 	}
 	cfg.Name = name.String()
-	live, err := open(credential.Files{Cert: s.cert, Key: s.key, CA: s.ca}, nil)
+	live, err := open(credential.Files{Cert: s.cert, Key: s.key, CA: s.ca, CRLs: s.crls}, nil)
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,7 @@ import (
 type gatewayFlags struct {
 	listen, to       string
 	cert, key, ca    string
+	crls             []string
 	alpn             []string
 	health, announce string
 	keylog           string
@@ -50,6 +51,7 @@ func (g *gatewayFlags) register(c *cobra.Command, listen string) {
 	f.DurationVar(&g.grace, "grace", 30*time.Second, "from the end of a peer's certificate to the end of its connection")
 	f.IntVar(&g.connections, "max-connections", 0, "carry at most so many at once; the next ones wait")
 	f.DurationVar(&g.lifetime, "lifetime", 0, "how long our certificates are good for, with an authority (default 24h; 30s to 2160h)")
+	f.StringArrayVar(&g.crls, "crl", nil, "with PEM files: what the peers' authorities have revoked (PEM or DER; several times for several)")
 	f.StringVar(&g.health, "health", "", "answer /healthz and /readyz at this address")
 	f.StringVar(&g.announce, "announce", "", "write where we listen to this file, as JSON, when ready")
 	f.StringVar(&g.keylog, "keylog", "", "write every connection's secrets to this file (debugging alone)")
@@ -70,6 +72,9 @@ func (g *gatewayFlags) check(name string, log *slog.Logger) (gateway.Config, err
 	}
 	if g.connections < 0 {
 		return cfg, usage("--max-connections is %d; 0 is no limit, and less makes no sense", g.connections)
+	}
+	if len(g.crls) > 0 && g.ca == "" {
+		return cfg, usage("--crl is what authorities have revoked, and none were given: give --client-ca (serve) or --server-ca (connect); an authority of ours needs no lists")
 	}
 	for i, p := range g.alpn {
 		if g.alpn[i] = strings.TrimSpace(p); g.alpn[i] == "" {

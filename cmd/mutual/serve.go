@@ -160,7 +160,7 @@ func (a *app) servePEM(name string, s *serveFlags) error {
 		}
 		wrap = func(v mtls.Verifier) mtls.Verifier { return mtls.Allow(v, rules) }
 	}
-	live, err := open(credential.Files{Cert: s.cert, Key: s.key, CA: s.ca}, wrap)
+	live, err := open(credential.Files{Cert: s.cert, Key: s.key, CA: s.ca, CRLs: s.crls}, wrap)
 	if err != nil {
 		return err
 	}

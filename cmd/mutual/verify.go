@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,12 +19,15 @@ import (
 	"github.com/mutual-tls/mutual/internal/explain"
 	"github.com/mutual-tls/mutual/mtls"
 	"github.com/mutual-tls/mutual/pki"
+	"github.com/mutual-tls/mutual/pki/revoke"
 )
 
 type verifyFlags struct {
 	tellingFlags
 	purpose, at string
 	logs        string
+	crls        []string
+	revocation  string
 }
 
 func (a *app) verifyCommand() *cobra.Command {
@@ -38,6 +42,11 @@ shows, and tells each path that was tried, each check on it, and what mends a re
 What looks like HOST:PORT is a server, unless there is a file of that name. Of a
 server its name is checked, too, and that it holds its key.
 
+Whether a certificate was revoked is asked of the lists in --crl and, with
+--revocation soft or hard, of the lists and OCSP responders that the certificates
+name; what a server shows beside its certificate counts, too. Whoever is revoked is
+refused in any case. What nobody knows about passes with soft, and not with hard.
+
 With --json: an object with ok, code, mend and paths (each with chain, ok, and
 checks: check, certificate, ok, expected, found).
 
@@ -45,7 +54,9 @@ The exit code is 0 where the certificate stands, 3 where it is refused, 4 where 
 server can't be reached.`,
 		Example: `  mutual verify orders.crt --ca ca.crt --name orders --purpose server
   mutual verify leaf.crt intermediate.crt --ca root.crt --at 2027-01-01
-  mutual verify orders.example:8443 --ca ca.crt`,
+  mutual verify orders.example:8443 --ca ca.crt
+  mutual verify orders.crt --ca ca.crt --crl ca.crl
+  mutual verify example.com:443 --revocation hard`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -54,7 +65,7 @@ server can't be reached.`,
 			if len(args) == 1 && isServer(args[0]) {
 				return a.verifyServer(c, &v, args[0])
 			}
-			return a.verifyFiles(&v, args)
+			return a.verifyFiles(c.Context(), &v, args)
 		},
 	}
 	f := c.Flags()
@@ -69,6 +80,9 @@ server can't be reached.`,
 	oneOf(c, "purpose", "server", "client")
 	f.StringVar(&v.at, "at", "", "judge at this time: 2027-01-01, or 2027-01-01T12:00:00Z (default: now)")
 	f.StringVar(&v.logs, "ct-logs", "", "ask for timestamps of the logs in this file, by Chrome's rule (Certificate\nTransparency; JSON, as Google and Apple publish their lists; default: not asked)")
+	f.StringArrayVar(&v.crls, "crl", nil, "a revocation list, or a folder of them (PEM or DER; several times for several)")
+	f.StringVar(&v.revocation, "revocation", "off", "fetch news of revocations from where certificates say: off, soft (what nobody knows\nabout passes) or hard (it is refused)")
+	oneOf(c, "revocation", revocationNames...)
 	v.register(f)
 	oneOf(c, "profile", profileNames...)
 	return c
@@ -123,7 +137,37 @@ func (v *verifyFlags) clock() (func() time.Time, error) {
 	return nil, usage("--at is %q; write a time as 2027-01-01 or 2027-01-01T12:00:00Z", v.at)
 }
 
-func (a *app) verifyFiles(v *verifyFlags, files []string) error {
+var revocationNames = []string{"off", "soft", "hard"}
+
+// asked is what is known of revocations, and what becomes of who is not known: nil
+// where nobody asks. The checker is to be closed.
+func (v *verifyFlags) asked(clock func() time.Time) (*revoke.Checker, pki.RevocationMode, error) {
+	mode := pki.RevocationGiven
+	switch v.revocation {
+	case "soft":
+		mode = pki.RevocationSoft
+	case "hard":
+		mode = pki.RevocationHard
+	case "off":
+		if len(v.crls) == 0 {
+			return nil, mode, nil
+		}
+	default:
+		return nil, mode, usage("--revocation is %q; it can be off, soft or hard", v.revocation)
+	}
+	// Somebody sits here and asked for it: places on this machine and inside are asked,
+	// and a handshake waits.
+	k, err := revoke.New(revoke.Config{
+		Files: v.crls, Fetch: mode != pki.RevocationGiven, Private: true, Clock: clock,
+		Timeout: v.handshake, InHandshake: v.handshake * 4 / 5,
+	})
+	if err != nil {
+		return nil, mode, fail(exitFailed, err)
+	}
+	return k, mode, nil
+}
+
+func (a *app) verifyFiles(ctx context.Context, v *verifyFlags, files []string) error {
 	clock, err := v.clock()
 	if err != nil {
 		return err
@@ -159,6 +203,13 @@ func (a *app) verifyFiles(v *verifyFlags, files []string) error {
 	if q.Transparency, err = transparency(v.logs); err != nil {
 		return err
 	}
+	checker, mode, err := v.asked(clock)
+	if err != nil {
+		return err
+	}
+	if checker != nil {
+		defer checker.Close()
+	}
 	var verdict *pki.Verdict
 	q.Chain, err = explain.ReadChain(files, os.Stdin)
 	var parse *pki.ParseError
@@ -172,6 +223,12 @@ func (a *app) verifyFiles(v *verifyFlags, files []string) error {
 	case err != nil:
 		return fail(exitFailed, err)
 	default:
+		if checker != nil {
+			if v := pki.Verify(q); v.OK { // nobody is asked about what does not stand
+				checker.Fetch(ctx, v.Path)
+			}
+			q.Revocation, q.RevocationSource = mode, checker
+		}
 		verdict = pki.Explain(q)
 		if note := misplaced(verdict, q.Chain); note != "" && !a.json {
 			defer fmt.Fprintln(a.err, note)
@@ -194,6 +251,15 @@ func (a *app) verifyServer(c *cobra.Command, v *verifyFlags, address string) err
 	}
 	if target.Transparency, err = transparency(v.logs); err != nil {
 		return err
+	}
+	checker, mode, err := v.asked(clock)
+	if err != nil {
+		return err
+	}
+	target.AskOCSP = true
+	if checker != nil {
+		defer checker.Close()
+		target.Revocation = &mtls.Revocation{Source: checker, Mode: mode}
 	}
 	target.Clock, target.Supposed, target.Wait = clock, v.at != "", time.Nanosecond // what it makes of us is not the question
 	s := explain.Live(c.Context(), target)

@@ -19,8 +19,15 @@ import (
 )
 
 // Files are where the PEM lies. Cert and Key come together; what is "" is not
-// there: no certificate is shown, no authority of our own is asked.
-type Files struct{ Cert, Key, CA string }
+// there: no certificate is shown, no authority of our own is asked. CRLs are lists of
+// what those in CA, and authorities below them, have revoked.
+type Files struct {
+	Cert, Key, CA string
+	CRLs          []string
+}
+
+// trusted are the files that say whom to trust.
+func (f *Files) trusted() []string { return append([]string{f.CA}, f.CRLs...) }
 
 // maxFile is the most that a file may hold: some thousand certificates.
 const maxFile = 8 << 20
@@ -87,7 +94,7 @@ func Open(f Files, wrap func(mtls.Verifier) mtls.Verifier) (*Live, error) {
 			return nil, err
 		}
 		l.Verifier = mtls.NewSwapVerifier(v)
-		l.ca = seen{stat: stat(f.CA), sum: sum}
+		l.ca = seen{stat: stat(f.trusted()...), sum: sum}
 	}
 	return l, nil
 }
@@ -143,7 +150,7 @@ func (l *Live) reload(look bool, log *slog.Logger, retrust func()) {
 		}
 	}
 	if l.Verifier != nil {
-		if s := stat(l.files.CA); look || s != l.ca.stat {
+		if s := stat(l.files.trusted()...); look || s != l.ca.stat {
 			if l.reloadCA(s, look, log) && retrust != nil {
 				retrust()
 			}
@@ -224,10 +231,36 @@ func (l *Live) readCA() (mtls.Verifier, [sha256.Size]byte, error) {
 		return nil, sum, err
 	}
 	v := mtls.Authorities(anchors)
+	if len(l.files.CRLs) > 0 {
+		lists, of, err := readLists(l.files.CRLs)
+		sum = sha256.Sum256(append(sum[:], of[:]...))
+		if err != nil {
+			return nil, sum, err
+		}
+		v = mtls.WithRevocation(v, mtls.Revocation{Source: pki.Lists(lists...)})
+	}
 	if l.wrap != nil {
 		v = l.wrap(v)
 	}
 	return v, sum, nil
+}
+
+// readLists reads revocation lists.
+func readLists(files []string) (lists []*pki.RevocationList, sum [sha256.Size]byte, err error) {
+	h := sha256.New()
+	for _, file := range files {
+		b, err := readAtMost(file, "revocation list", 2*pki.MaxRevocationList)
+		if err != nil {
+			return nil, sha256.Sum256([]byte(err.Error())), err
+		}
+		h.Write(b)
+		some, err := pki.ParseRevocationLists(b)
+		if err != nil {
+			return nil, [sha256.Size]byte(h.Sum(nil)), fmt.Errorf("%s: %w", file, err)
+		}
+		lists = append(lists, some...)
+	}
+	return lists, [sha256.Size]byte(h.Sum(nil)), nil
 }
 
 // ReadAnchors reads a file of authorities.
@@ -252,18 +285,20 @@ func readAnchors(file string) (*pki.Anchors, [sha256.Size]byte, error) {
 	return pki.NewAnchors(certs...), sum, nil
 }
 
-func read(file, what string) ([]byte, error) {
+func read(file, what string) ([]byte, error) { return readAtMost(file, what, maxFile) }
+
+func readAtMost(file, what string, most int64) ([]byte, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, fmt.Errorf("the %s can't be read: %w", what, err)
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	b, err := io.ReadAll(io.LimitReader(f, most+1))
 	if err != nil {
 		return nil, fmt.Errorf("the %s can't be read: %w", what, err)
 	}
-	if len(b) > maxFile {
-		return nil, fmt.Errorf("the %s %s has more than %d MiB", what, file, maxFile>>20)
+	if int64(len(b)) > most {
+		return nil, fmt.Errorf("the %s %s has more than %d MiB", what, file, most>>20)
 	}
 	if len(bytes.TrimSpace(b)) == 0 {
 		return nil, fmt.Errorf("the %s %s is empty", what, file)

@@ -3,7 +3,11 @@ package credential
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"log/slog"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +17,7 @@ import (
 	"time"
 
 	"github.com/mutual-tls/mutual/internal/mint"
+	"github.com/mutual-tls/mutual/mtls"
 )
 
 type syncBuffer struct {
@@ -307,5 +312,61 @@ func TestAnEndedCertificateIsNotReady(t *testing.T) {
 	}
 	if err := l.Valid(now.Add(-48 * time.Hour)); err == nil || !strings.Contains(err.Error(), "not valid before") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestANewRevocationListIsUsedAndWhatStandsJudgedAgain(t *testing.T) {
+	root := mint.Root("Root")
+	dir := t.TempDir()
+	ca, crl := filepath.Join(dir, "ca.crt"), filepath.Join(dir, "ca.crl")
+	if err := root.WriteFile(ca); err != nil {
+		t.Fatal(err)
+	}
+	web := root.Leaf("web")
+	write := func(number int64, revoked ...*mint.Leaf) {
+		t.Helper()
+		l := &x509.RevocationList{Number: big.NewInt(number), ThisUpdate: time.Now().Add(-time.Minute), NextUpdate: time.Now().Add(time.Hour)}
+		for _, r := range revoked {
+			l.RevokedCertificateEntries = append(l.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: r.Cert.SerialNumber, RevocationTime: time.Now()})
+		}
+		b, err := x509.CreateRevocationList(rand.Reader, l, root.Cert, root.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(crl, pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: b}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(1)
+	live, err := Open(Files{CA: ca, CRLs: []string{crl}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := func() string {
+		t.Helper()
+		v, err := live.Verifier.Verify(context.Background(), &mtls.Claim{Occasion: mtls.Recheck, Role: mtls.RoleClient, Chain: web.Chain, Now: time.Now()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v.Code
+	}
+	if c := code(); c != "" {
+		t.Fatalf("refused with %s", c)
+	}
+	write(2, web)
+	retrusted := false
+	live.reload(true, slog.New(slog.DiscardHandler), func() { retrusted = true })
+	if c := code(); c != "M0121" || !retrusted {
+		t.Errorf("%q, and judged again: %v", c, retrusted)
+	}
+	if err := os.WriteFile(crl, []byte("broken"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	live.reload(true, slog.New(slog.DiscardHandler), nil)
+	if c := code(); c != "M0121" {
+		t.Errorf("a broken list let it in: %q", c)
+	}
+	if _, err := Open(Files{CA: ca, CRLs: []string{ca}}, nil); err == nil {
+		t.Error("certificates are taken for a revocation list")
 	}
 }

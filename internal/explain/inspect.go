@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -28,7 +27,8 @@ import (
 // `mutual inspect --json` prints: of a file with several certificates it tells the
 // first, and all of them in Certificates. Every key is there for every kind.
 type Thing struct {
-	// Kind is "certificate", "chain", "csr", "key" or "public key".
+	// Kind is "certificate", "chain", "csr", "key", "public key", "crl" or "ocsp". Of a
+	// list, NotBefore and NotAfter are when it was made and when the next one is due.
 	Kind    string   `json:"kind"`
 	Subject string   `json:"subject"`
 	Names   []string `json:"names"`
@@ -63,12 +63,27 @@ type Thing struct {
 	// PrivateKey is the private key beside the certificates, if there is one.
 	PrivateKey *Thing `json:"private_key,omitempty"`
 
+	// ListURLs and ResponderURLs are where a certificate says that news of its
+	// revocation are; MustStaple that it always comes with an answer.
+	ListURLs      []string `json:"crl_urls,omitempty"`
+	ResponderURLs []string `json:"ocsp_urls,omitempty"`
+	MustStaple    bool     `json:"must_staple,omitempty"`
+
+	// Of a revocation list: its number, that of the list which a delta begins from,
+	// what it covers, and how many are on it. Revoked are the first of them, or what an
+	// OCSP response says.
+	Number  string    `json:"number,omitempty"`
+	Base    string    `json:"base,omitempty"`
+	Scope   string    `json:"scope,omitempty"`
+	Entries *int      `json:"entries,omitempty"`
+	Revoked []Revoked `json:"revoked,omitempty"`
+
 	certificate *pki.Certificate
 }
 
-// maxFile is the most that is read: a bundle of all the Web's authorities has
-// some 250 KiB.
-const maxFile = 4 << 20
+// maxFile is the most that is read: a bundle of all the Web's authorities has some 250
+// KiB, and a long revocation list some MiB.
+const maxFile = pki.MaxRevocationList
 
 // InspectFile reads a file, or stdin where name is "-", and tells what it holds.
 // A private key is forgotten at once; that others may read its file is a warning.
@@ -163,8 +178,6 @@ func inspectPEM(b []byte, now time.Time) (*Thing, error) {
 		return alone(key, others), nil
 	case len(others) > 0:
 		return alone(others[0], others[1:]), nil
-	case slices.Contains(strange, `"X509 CRL"`):
-		return nil, errCRL
 	case len(strange) > 0:
 		return nil, fmt.Errorf("expected certificates, a key or a request, found PEM %s", listed(strange, 3))
 	}
@@ -180,6 +193,10 @@ func inspectBlock(block *pem.Block, now time.Time) (*Thing, error) {
 		return inspectRequest(block.Bytes)
 	case "PUBLIC KEY":
 		return inspectPublic(block.Bytes)
+	case "X509 CRL":
+		return inspectList(block.Bytes, now)
+	case "OCSP RESPONSE":
+		return inspectResponse(block.Bytes, now)
 	}
 	if strings.HasSuffix(block.Type, "PRIVATE KEY") {
 		return inspectKey(block)
@@ -246,6 +263,8 @@ func inspectCertificate(der []byte, now time.Time) (*Thing, error) {
 	if t.Warnings = certificateWarnings(c, now); odd != "" {
 		t.Warnings = append(t.Warnings, odd)
 	}
+	places := c.RevocationPlaces()
+	t.ListURLs, t.ResponderURLs, t.MustStaple = append(places.Lists, places.Deltas...), places.OCSP, c.MustStaple()
 	return t, nil
 }
 

@@ -280,7 +280,7 @@ func TestWhatCantBeToldIsRefusedWithTheReason(t *testing.T) {
 		"PKCS #12":     {p12, "openssl pkcs12"},
 		"PKCS #7":      {p7, "openssl pkcs7"},
 		"PKCS #7, PEM": {block("PKCS7", p7), "openssl pkcs7"},
-		"a CRL":        {block("X509 CRL", []byte{0x30, 0}), "revocation list"},
+		"a bad CRL":    {block("X509 CRL", []byte{0x30, 0}), "revocation list"},
 		"other PEM":    {block("DH PARAMETERS", []byte{0x30, 0}), `"DH PARAMETERS"`},
 		"cut off":      {slices.Concat(block("CERTIFICATE", w.web.Chain[0]), block("CERTIFICATE", w.web.Chain[1])[:99]), "PEM block 2 begins and does not end"},
 		"other DER":    {[]byte{0x30, 3, 2, 1, 1}, "neither a certificate"},

@@ -46,6 +46,12 @@ type Target struct {
 	// Supposed says that Clock is none, but gives a time that somebody asks about.
 	Supposed bool
 
+	// AskOCSP asks the server for its authority's answer about revocation, and holds it
+	// to what its certificate says of that (must-staple).
+	AskOCSP bool
+	// Revocation, if not nil, is how news of revocations are asked for.
+	Revocation *mtls.Revocation
+
 	// suites are for tests, whose stories must not depend on the processor.
 	suites []mtls.Suite
 }
@@ -139,16 +145,19 @@ func (t *Target) client() (*mtls.Client, *Recorder, error) {
 		ALPN:     t.ALPN,
 		Common: mtls.Common{
 			Suites: t.suites, Observer: r, Clock: t.Clock, Limits: &mtls.Limits{HandshakeTime: t.Timeout},
-			Beside: mtls.Beside{Timestamps: t.Transparency != nil},
+			Beside: mtls.Beside{Timestamps: t.Transparency != nil, OCSP: t.AskOCSP},
 		},
 	})
 	return client, r, err
 }
 
-// judge is mtls.AuthoritiesWith, and RequireTimestamps where it is asked for, with the
-// reasons of a yes as well.
+// judge is mtls.AuthoritiesWith, with news of revocations and RequireTimestamps where
+// they are asked for, and with the reasons of a yes as well.
 func (t *Target) judge() mtls.Verifier {
 	plain := mtls.AuthoritiesWith(t.Anchors, t.Profile)
+	if t.Revocation != nil {
+		plain = mtls.WithRevocation(plain, *t.Revocation)
+	}
 	if t.Transparency != nil {
 		plain = mtls.RequireTimestamps(plain, t.Transparency)
 	}
@@ -163,10 +172,17 @@ func (t *Target) judge() mtls.Verifier {
 			return nil, err
 		}
 		told := *v
-		path := pki.Explain(pki.Question{
-			Chain: chain, Anchors: t.Anchors, Purpose: pki.ForServer, Name: claim.ServerName, At: claim.Now, Supposed: t.Supposed,
-			Profile: t.Profile, Transparency: t.Transparency, Timestamps: claim.Timestamps,
-		})
+		q := pki.Question{Chain: chain, Anchors: t.Anchors, Purpose: pki.ForServer, Name: claim.ServerName, At: claim.Now,
+			Supposed: t.Supposed, Profile: t.Profile, Stapled: claim.AskedOCSP, Transparency: t.Transparency, Timestamps: claim.Timestamps}
+		for _, b := range claim.OCSP {
+			if r, err := pki.ParseOCSPResponse(b); err == nil {
+				q.OCSP = append(q.OCSP, r)
+			}
+		}
+		if r := t.Revocation; r != nil {
+			q.Revocation, q.RevocationLeafOnly, q.RevocationSource = r.Mode, r.LeafOnly, r.Source
+		}
+		path := pki.Explain(q)
 		if path.Code == told.Path.Code { // else something beside the chain decided
 			told.Path = path
 		}

@@ -31,7 +31,6 @@ const (
 var (
 	errPKCS7  = errors.New(`it is PKCS #7 (.p7b), and holds no certificates or is not plain DER; try "openssl pkcs7 -in FILE -print_certs" (of DER with -inform der)`)
 	errPKCS12 = errors.New(`it is PKCS #12 (.p12, .pfx), locked by a passphrase; take it apart with "openssl pkcs12 -in FILE -nodes"`)
-	errCRL    = errors.New("it is a revocation list (CRL), expected a certificate, a key or a request")
 )
 
 // errKey says nothing of what was read: it could quote the key.
@@ -238,6 +237,12 @@ func inspectDER(b []byte, now time.Time) (*Thing, error) {
 			return t, nil
 		}
 	}
+	if t, err := inspectList(b, now); err == nil {
+		return t, nil
+	}
+	if t, err := inspectResponse(b, now); err == nil {
+		return t, nil
+	}
 	switch shape(b) {
 	case "encrypted key":
 		return encryptedKey("PKCS #8, encrypted"), nil
@@ -251,9 +256,6 @@ func inspectDER(b []byte, now time.Time) (*Thing, error) {
 		return gather(all, nil, nil), nil
 	case "certificate":
 		return nil, asCertificate
-	}
-	if _, err := x509.ParseRevocationList(b); err == nil {
-		return nil, errCRL
 	}
 	return nil, errors.New("it looks like DER, and is neither a certificate nor a request nor a key: " + identity.Quote(string(b[:min(len(b), 8)])))
 }

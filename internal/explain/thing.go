@@ -44,6 +44,13 @@ func (t *Thing) kindWords() string {
 			return "a private key, encrypted"
 		}
 		return "a private key"
+	case "crl":
+		if t.Base != "" {
+			return "a delta revocation list"
+		}
+		return "a revocation list (CRL)"
+	case "ocsp":
+		return "an OCSP response"
 	case "certificate":
 		if t.CA {
 			return "the certificate of an authority"
@@ -95,6 +102,18 @@ func (t *Thing) facts(now time.Time) []Fact {
 		add("issued by", issuer)
 		from := t.NotBefore
 		add("valid", fmt.Sprintf("from %s\n%s", when(*from, now), ends(*from, *t.NotAfter, now)))
+	}
+	if t.Kind == "crl" || t.Kind == "ocsp" {
+		out = append(out, t.revocationFacts(now)...)
+	}
+	for _, u := range t.ListURLs {
+		add("list at", printable(u))
+	}
+	for _, u := range t.ResponderURLs {
+		add("OCSP at", printable(u))
+	}
+	if t.MustStaple {
+		add("must-staple", "it comes with an OCSP response, to whoever asks")
 	}
 	add("public key", t.Key)
 	add("format", t.Format)
