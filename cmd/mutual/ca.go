@@ -412,5 +412,9 @@ func (a *app) ofAdmin(err error) error {
 		dir, _ := a.caFolder()
 		return fail(exitUnreachable, fmt.Errorf("no authority runs on %s; start it with `mutual ca`, or say with --data where it lies", dir))
 	}
+	if errors.Is(err, fs.ErrPermission) {
+		dir, _ := a.caFolder()
+		return fail(exitFailed, fmt.Errorf("the authority on %s is another user's; run this as the user it runs as, or as root", dir))
+	}
 	return ofAuthority(err)
 }

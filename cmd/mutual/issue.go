@@ -53,6 +53,20 @@ Nothing renews them: issue again before they end, or use join lines.`,
 	return c
 }
 
+// writable makes the folder where it is missing, and tries whether a file can be
+// made in it.
+func writable(dir string) error {
+	err := os.MkdirAll(dir, 0o700)
+	if err == nil {
+		var f *os.File
+		if f, err = os.CreateTemp(dir, ".new-*"); err == nil {
+			_ = f.Close()
+			return os.Remove(f.Name())
+		}
+	}
+	return fmt.Errorf("nothing was issued: --out %s can't be written: %w", dir, err)
+}
+
 func (a *app) issue(c *cobra.Command, r *api.IssueRequest, out string) error {
 	admin, err := a.administer()
 	if err != nil {
@@ -65,8 +79,16 @@ func (a *app) issue(c *cobra.Command, r *api.IssueRequest, out string) error {
 	if r.CSR, err = x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key); err != nil {
 		return fail(exitFailed, err)
 	}
+	// What is issued is on record: first that there is a place for it.
+	_, missing := os.Stat(out)
+	if err := writable(out); err != nil {
+		return fail(exitFailed, err)
+	}
 	issued, err := admin.Issue(c.Context(), r)
 	if err != nil {
+		if missing != nil {
+			_ = os.Remove(out)
+		}
 		return a.ofAdmin(err)
 	}
 	leaf, err := pki.Parse(issued.Chain[0])
@@ -83,9 +105,6 @@ func (a *app) issue(c *cobra.Command, r *api.IssueRequest, out string) error {
 	var anchors api.Anchors
 	if err := json.Unmarshal(issued.Statement.Signed, &anchors); err != nil {
 		return fail(exitFailed, fmt.Errorf("the authority's statement of anchors does not parse: %w", err))
-	}
-	if err := os.MkdirAll(out, 0o700); err != nil {
-		return fail(exitFailed, err)
 	}
 	for _, f := range []struct {
 		name string

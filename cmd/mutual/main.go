@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 )
 
@@ -51,12 +52,23 @@ func run(args []string) int {
 	if err == nil {
 		return exitDone
 	}
-	var f *failure
-	if !errors.As(err, &f) {
-		f = &failure{code: exitUsage, err: err} // of cobra: a flag, a command, an argument
-	}
+	f := failureOf(err)
 	if !f.said {
 		a.complain(f)
 	}
 	return f.code
+}
+
+// failureOf finds the exit code of an error that says none: the system's, as where
+// standard output can't be written, or cobra's: a flag, a command, an argument.
+func failureOf(err error) *failure {
+	var f *failure
+	var system *fs.PathError
+	switch {
+	case errors.As(err, &f):
+		return f
+	case errors.As(err, &system):
+		return &failure{code: exitFailed, err: err}
+	}
+	return &failure{code: exitUsage, err: err}
 }

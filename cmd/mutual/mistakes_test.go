@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,5 +61,21 @@ func TestOneArgumentTooManyIsNamed(t *testing.T) {
 		if code, _, err := command(args...); code != exitUsage || !strings.Contains(err, want) {
 			t.Errorf("%v: %d, %q", args, code, err)
 		}
+	}
+}
+
+// Standard output that can't be written is a failure, and not a mistake of the user's.
+func TestAnOutputThatCannotBeWrittenFails(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("there is no /dev/full here")
+	}
+	defer full.Close()
+	a := &app{out: full, err: io.Discard}
+	root := a.root()
+	root.SetArgs([]string{"version"})
+	err = root.ExecuteContext(context.Background())
+	if err == nil || failureOf(err).code != exitFailed {
+		t.Errorf("it ended with %v", err)
 	}
 }

@@ -25,13 +25,10 @@ func command(args ...string) (code int, out, err string) {
 	root := a.root()
 	root.SetArgs(args)
 	failed := root.ExecuteContext(context.Background())
-	var f *failure
-	switch {
-	case failed == nil:
+	if failed == nil {
 		return exitDone, o.String(), e.String()
-	case !errors.As(failed, &f):
-		f = &failure{code: exitUsage, err: failed}
 	}
+	f := failureOf(failed)
 	if !f.said {
 		a.complain(f)
 	}

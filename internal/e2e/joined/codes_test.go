@@ -248,3 +248,26 @@ func TestASecondRootIsFollowed(t *testing.T) {
 	}
 	h.caller("new", h.line("new", "--service", "orders")).Stop()
 }
+
+// What has no place to go to is not issued: it would be on record, good, and nobody's.
+func TestNothingIsIssuedToAPlaceThatCannotBeWritten(t *testing.T) {
+	h := newHouse(t)
+	h.authority()
+	file := write(t, h.place("file"), "not a folder")
+	for _, out := range []string{file, filepath.Join(file, "below")} {
+		if said, code := h.run("issue", "tool", "--out", out); code != 1 || !strings.Contains(said, "nothing was issued") {
+			t.Errorf("%s: %d: %s", out, code, said)
+		}
+	}
+	for _, c := range h.list("--all") {
+		if c.Name == "tool" {
+			t.Errorf("on record is %+v", c)
+		}
+	}
+	if _, code := h.run("issue", "console", "--out", h.place("new")); code != 3 {
+		t.Errorf("a reserved name: %d", code)
+	}
+	if _, err := os.Stat(h.place("new")); err == nil {
+		t.Error("a folder is left of what was refused")
+	}
+}

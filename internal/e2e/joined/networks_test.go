@@ -255,3 +255,17 @@ func owned(t *testing.T, n *network) {
 		}
 	}
 }
+
+// Who may not administer the authority is told whose it is, and not to start it.
+func TestAnotherUsersAuthorityIsNotAdministered(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can be somebody else")
+	}
+	h := newHouse(t)
+	h.authority()
+	cmd := h.command("list", "--data", h.data)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 12345, Gid: 12345}}
+	if out, code := h.runCommand(cmd); code != 1 || !strings.Contains(out, "another user's") {
+		t.Errorf("%d: %s", code, out)
+	}
+}
