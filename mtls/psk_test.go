@@ -195,8 +195,6 @@ func TestASecretIsFreeWhenNobodyHoldsIt(t *testing.T) {
 func TestAKeyThatIsNotSharedIsRefused(t *testing.T) {
 	wrong := key(1)
 	wrong.Secret = key(2).Secret
-	raw := key(1)
-	raw.Raw, raw.Context = true, nil
 	only, err := policy.Parse([]string{"payments"}, "")
 	if err != nil {
 		t.Fatal(err)
@@ -209,8 +207,6 @@ func TestAKeyThatIsNotSharedIsRefused(t *testing.T) {
 	}{
 		"a wrong secret":             {key(1), wrong, nil, "decrypt_error", "M0214", "did not prove"},
 		"an unknown identity":        {key(1), key(3), nil, "handshake_failure", "M0320", "no pre-shared key that we know"},
-		"raw at one end":             {key(1), raw, nil, "handshake_failure", "M0320", "no pre-shared key that we know"},
-		"raw at the other":           {raw, key(1), nil, "handshake_failure", "M0320", "no pre-shared key that we know"},
 		"a name that no rule allows": {key(1), key(1), only, "access_denied", "M0401", "pre-shared key is good"},
 	} {
 		t.Run(name, func(t *testing.T) {
