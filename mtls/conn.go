@@ -149,6 +149,11 @@ type Negotiated struct {
 	TrustAnchor bool
 	// EarlyData is what became of what the client sent early.
 	EarlyData EarlyData
+	// TicketAgeSkew is, on a server's side and of a session that was resumed, by how
+	// much its ticket is older as the client tells it than as we know: how long the
+	// hello was on its way, and how two clocks differ. Beyond ten seconds either way no
+	// early data is taken.
+	TicketAgeSkew time.Duration
 }
 
 // Negotiated is what the two ends agreed on: nothing yet, on a client's side,
@@ -158,7 +163,10 @@ func (c *Conn) Negotiated() Negotiated {
 		return Negotiated{}
 	}
 	r := c.stream.Result()
-	n := Negotiated{Suite: r.Suite.ID, Group: r.Group, Scheme: r.Scheme, ALPN: r.ALPN, ServerName: r.ServerName, Retried: r.Retried, ECH: r.ECH, Resumed: r.Resumed, TrustAnchor: r.PeerNamed, EarlyData: r.EarlyData}
+	n := Negotiated{
+		Suite: r.Suite.ID, Group: r.Group, Scheme: r.Scheme, ALPN: r.ALPN, ServerName: r.ServerName, Retried: r.Retried, ECH: r.ECH,
+		Resumed: r.Resumed, TrustAnchor: r.PeerNamed, EarlyData: r.EarlyData, TicketAgeSkew: time.Duration(r.AgeSkew) * time.Millisecond,
+	}
 	if c.early.lost {
 		n.EarlyData = EarlyRejected
 	}

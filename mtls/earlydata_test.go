@@ -321,6 +321,32 @@ func TestAServerThatTakesNoEarlyDataIsJudgedOnceMore(t *testing.T) {
 	}
 }
 
+// A server is told how far a client's word on the age of its ticket is from what it
+// knows itself, whether or not early data came.
+func TestAServerTellsTheSkewOfATicketsAge(t *testing.T) {
+	h := newHouse(t)
+	base := time.Now()
+	var serverClock, clientClock time.Duration
+	sc, cc := h.resuming()
+	sc.Clock = func() time.Time { return base.Add(serverClock) }
+	cc.Clock = func() time.Time { return base.Add(clientClock) }
+	s, c, p := newServer(t, sc), newClient(t, cc), newPlace(t)
+	p.visit(s, c, "orders")
+	for _, want := range []time.Duration{0, 5 * time.Second, -61 * time.Second} {
+		clientClock, serverClock = clientClock+70*time.Second+want, serverClock+70*time.Second
+		server, client, resumed := p.visit(s, c, "orders")
+		if !resumed {
+			t.Fatal("not resumed")
+		}
+		if got := server.Negotiated().TicketAgeSkew; got != want {
+			t.Errorf("a skew of %v, expected %v", got, want)
+		}
+		if got := client.Negotiated().TicketAgeSkew; got != 0 {
+			t.Errorf("the client tells a skew of %v", got)
+		}
+	}
+}
+
 // rejudged is a verifier whose verdicts are changed; it tells its generation.
 type rejudged struct {
 	mtls.Verifier

@@ -232,12 +232,17 @@ func (s *Server) mayNotTakeEarly() string {
 // isFresh holds the age of the ticket as the client tells it against what we
 // know (RFC 8446, section 8.3): a hello that was recorded is older than it says.
 func (s *Server) isFresh() bool {
-	if s.session.Age == nil {
-		return false
+	return s.session.Age != nil && s.result.AgeSkew >= -earlyWindow && s.result.AgeSkew <= earlyWindow
+}
+
+// resumes goes on from the session, whose ticket is as old as we know, and as the
+// client says.
+func (s *Server) resumes() {
+	s.resume()
+	if s.result.Resumed && s.session.Age != nil {
+		told := s.hello.PSK.Identities[s.session.Index].ObfuscatedAge - s.session.AgeAdd
+		s.result.AgeSkew = int32(told - s.session.Age())
 	}
-	told := s.hello.PSK.Identities[0].ObfuscatedAge - s.session.AgeAdd
-	apart := int32(told - s.session.Age())
-	return apart >= -earlyWindow && apart <= earlyWindow
 }
 
 // registerEarly asks whether this hello was there before, where its early data

@@ -464,6 +464,9 @@ type Result struct {
 	// Resumed is whether it goes on from an earlier session. PeerChain and Local
 	// are then those of the full handshake.
 	Resumed bool
+	// AgeSkew is, on a server's side, by how many milliseconds the ticket is older as
+	// the client tells it than as the server knows.
+	AgeSkew int32
 	// EarlyData is what became of the client's early data; EarlyExporter is there
 	// where it was accepted.
 	EarlyData     EarlyData

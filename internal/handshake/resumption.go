@@ -260,7 +260,7 @@ func (s *Server) opened(found *Session) error {
 	case s.session.external():
 		s.judgeKey()
 	case s.session.PeerChain == nil && s.session.Proven == nil:
-		s.resume()
+		s.resumes()
 		return s.registerEarly()
 	default:
 		s.judgeAgain()

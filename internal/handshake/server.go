@@ -118,11 +118,11 @@ func (s *Server) Resolve(op *Op, a Answer) error {
 			if a.Err != nil {
 				s.drop() // a full handshake, in which all is judged anew
 			} else {
-				s.resume()
+				s.resumes()
 			}
 			err = s.registerEarly()
 		case op.Proven != nil:
-			s.resume()
+			s.resumes()
 			err = s.proceed()
 		}
 	case TransportParameters:

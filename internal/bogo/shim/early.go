@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/mutual-tls/mutual/internal/message"
 	"github.com/mutual-tls/mutual/internal/observe"
@@ -22,6 +23,7 @@ type early struct {
 	accepted, rejected       bool // is expected to be
 	notOffered, ticketAllows bool
 	writeAfter               int // the type of a message of the server's; 0: before all of them
+	skew                     int // of the ticket's age, in seconds; 0: no matter
 	reason                   string
 	offered                  bool
 	written                  bool // what is to be written first was sent early, and taken
@@ -35,6 +37,7 @@ func init() {
 		toggle("expect-no-offer-early-data", func(s *settings) *bool { return &s.early.notOffered }),
 		toggle("expect-ticket-supports-early-data", func(s *settings) *bool { return &s.early.ticketAllows }),
 		number("early-write-after-message", func(s *settings) *int { return &s.early.writeAfter }),
+		number("expect-ticket-age-skew", func(s *settings) *int { return &s.early.skew }),
 		text("expect-early-data-reason", func(s *settings) *string { return &s.early.reason }),
 	)
 }
@@ -145,6 +148,9 @@ func (c *connection) verifyEarly() error {
 	}
 	if want := c.early.reason; want != "" && c.whatBecame(n) != want {
 		return fmt.Errorf("the reason about early data is %q, and %q was expected", c.whatBecame(n), want)
+	}
+	if want := time.Duration(c.early.skew) * time.Second; c.resumes && want != 0 && n.TicketAgeSkew.Truncate(time.Second) != want {
+		return fmt.Errorf("the skew of the ticket's age is %v, and %v was expected", n.TicketAgeSkew, want)
 	}
 	return nil
 }
