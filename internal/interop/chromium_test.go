@@ -181,12 +181,15 @@ func TestChromiumEncryptsItsHello(t *testing.T) {
 			if out := w.visit(w.names(published.ConfigList()), tp.port); !strings.Contains(out, welcome) {
 				t.Errorf("it says\n%s", out)
 			}
-			// It believes the public name, and comes again with what we gave.
+			// It believes the public name, and comes again with what we gave. Connections
+			// that it opened to have one at hand it may drop at any time.
 			refusals := 0
 			o := await(t, all)
 			for ; o.err != nil; o = await(t, all) {
-				refusedUs(t, nil, o.err, "ech_required")
-				refusals++
+				if r, ok := mtls.RefusalOf(o.err); ok && r.Fault != mtls.Network {
+					refusedUs(t, nil, o.err, "ech_required")
+					refusals++
+				}
 			}
 			if o.neg.ECH != mtls.ECHAccepted || o.neg.ServerName != hiddenSite || (refusals == 0) != current {
 				t.Errorf("after %d refusals: %+v", refusals, o)
@@ -196,12 +199,17 @@ func TestChromiumEncryptsItsHello(t *testing.T) {
 			}
 			tp.mu.Lock()
 			defer tp.mu.Unlock()
+			shown := false
 			for _, one := range tp.all {
 				one.mu.Lock()
-				if bytes.Contains(one.up, []byte(hiddenSite)) || len(one.up) > 0 && !bytes.Contains(one.up, []byte(publicName)) {
-					t.Errorf("not the public name is on the wire: %q", one.up)
+				if bytes.Contains(one.up, []byte(hiddenSite)) {
+					t.Errorf("the hidden name is on the wire: %q", one.up)
 				}
+				shown = shown || bytes.Contains(one.up, []byte(publicName))
 				one.mu.Unlock()
+			}
+			if !shown {
+				t.Error("the public name is not on the wire: something else was captured")
 			}
 		})
 	}
