@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -31,6 +32,7 @@ type serveFlags struct {
 	gatewayFlags
 	allow      []string
 	clientAuth string
+	earlyData  bool
 	// What comes with the authority.
 	authority         caFlags
 	advertise         []string
@@ -69,6 +71,7 @@ certificate and key both, or neither.`,
 	f.StringSliceVar(&s.allow, "allow", nil, "who may come in; see above")
 	f.StringVar(&s.clientAuth, "client-auth", "", "whether callers show a certificate: none, request or require (default require)")
 	s.register(c, ":8443")
+	f.BoolVar(&s.earlyData, "early-data", false, "carry a first HTTP/1.1 request that came early (0-RTT), and may be a replay, where its method is safe")
 	f.StringSliceVar(&s.advertise, "advertise", nil, "addresses that callers are given, HOST:PORT (default: where it listens)")
 	f.StringVar(&s.joinOut, "join-out", "", "write join lines to this file (0600)")
 	f.StringVar(&s.joinFile, "join-file", "", "join by the line in this file instead of having an authority here; - is standard input")
@@ -113,6 +116,9 @@ func (a *app) serve(ctx context.Context, name string, s *serveFlags) error {
 	default:
 		return usage("--client-auth is %q; it can be none, request or require", s.clientAuth)
 	}
+	if s.earlyData && len(s.alpn) > 0 && !slices.Contains(trimmed(s.alpn), "http/1.1") {
+		return usage("--early-data is for requests of HTTP/1.1, and --alpn does not name it: add http/1.1, or leave --early-data out")
+	}
 	if pem {
 		return a.servePEM(name, s)
 	}
@@ -128,6 +134,15 @@ func (s *serveFlags) clients(v mtls.Verifier) mtls.ClientPolicy {
 		return mtls.Optional(v)
 	}
 	return mtls.Required(v)
+}
+
+// resumption is how callers resume, with ticket keys of our own.
+func (s *serveFlags) resumption() *mtls.ServerResumption {
+	r := &mtls.ServerResumption{}
+	if s.earlyData {
+		r.EarlyData = &mtls.ServerEarlyData{}
+	}
+	return r
 }
 
 // callers says who comes in, in words; of are whose certificates count.
@@ -184,10 +199,11 @@ func (a *app) servePEM(name string, s *serveFlags) error {
 	if keylog != nil {
 		defer keylog.Close()
 	}
+	cfg.EarlyData = s.earlyData
 	cfg.Ready = func() error { return live.Valid(now()) }
 	g, err := gateway.Serve(cfg, func(refused func(net.Addr, *mtls.Refusal)) (*mtls.Server, error) {
 		sc := mtls.ServerConfig{
-			Identity: live.Identity, Clients: mtls.Anonymous(), ALPN: s.alpn, Resumption: &mtls.ServerResumption{}, Refused: refused, Common: common,
+			Identity: live.Identity, Clients: mtls.Anonymous(), ALPN: s.alpn, Resumption: s.resumption(), Refused: refused, Common: common,
 		}
 		if live.Verifier != nil {
 			sc.Clients = s.clients(live.Verifier)
@@ -282,10 +298,11 @@ func (a *app) serveJoined(ctx context.Context, name string, s *serveFlags) error
 	if rules != nil {
 		verifier = mtls.Allow(verifier, rules)
 	}
+	cfg.EarlyData = s.earlyData
 	cfg.Ready = id.Valid
 	g, err := gateway.Serve(cfg, func(refused func(net.Addr, *mtls.Refusal)) (*mtls.Server, error) {
 		return mtls.NewServer(mtls.ServerConfig{
-			Identity: id.Identity(), Clients: s.clients(verifier), ALPN: s.alpn, Resumption: &mtls.ServerResumption{}, Refused: refused, Common: common,
+			Identity: id.Identity(), Clients: s.clients(verifier), ALPN: s.alpn, Resumption: s.resumption(), Refused: refused, Common: common,
 		})
 	})
 	if err != nil {

@@ -35,6 +35,9 @@ type Config struct {
 	// MaxConnections is how many are carried at once; 0 is no limit. Above it,
 	// what comes waits in the kernel.
 	MaxConnections int
+	// EarlyData has a first HTTP/1.1 request that came early, and is safe, carried at
+	// once: see takeEarly. It takes a server with early data.
+	EarlyData bool
 	// Ready answers why this gateway can't do its work now, nil if it can.
 	Ready func() error
 	// Log is told what happens.
@@ -200,11 +203,12 @@ func connections(n int64) string {
 
 // carry joins a plain and a protected connection and tells how it went.
 func (g *Gateway) carry(ctx context.Context, plain net.Conn, secure *mtls.Conn, peer string) {
-	p, ok := plain.(plainConn)
-	if !ok { // a limited connection, which passes it on
-		p = halfCloser{plain}
-	}
-	r := &relay{plain: p, secure: secure, idle: g.cfg.Idle}
+	r := &relay{plain: halfClosing(plain), secure: secure, from: secure, idle: g.cfg.Idle}
+	g.relay(ctx, r, peer)
+}
+
+// relay carries bytes in both directions, and tells how that ended.
+func (g *Gateway) relay(ctx context.Context, r *relay, peer string) {
 	stop := context.AfterFunc(ctx, func() { r.broke(errCut) })
 	began := time.Now()
 	err := r.run()
@@ -217,7 +221,7 @@ func (g *Gateway) carry(ctx context.Context, plain net.Conn, secure *mtls.Conn, 
 	case refused && (refusal.Fault != mtls.Network || g.network >= slog.LevelWarn && r.err != errCut):
 		// Who connects is told of a server that goes away, too: the plain side
 		// sees no more than that its connection broke.
-		g.refusals.Tell(secure.RemoteAddr().String(), refusal)
+		g.refusals.Tell(r.secure.RemoteAddr().String(), refusal)
 	case errors.Is(err, errIdle):
 		g.cfg.Log.Info("connection cut: "+err.Error(), append(attrs, "code", string(code.IdleTimeout))...)
 	default:
@@ -229,6 +233,15 @@ var errCut = errors.New("the gateway stopped")
 
 // halfCloser gives a connection that was wrapped its half-close back.
 type halfCloser struct{ net.Conn }
+
+// halfClosing is plain, or where it is a limited connection, which passes it on, one
+// that can be half-closed.
+func halfClosing(plain net.Conn) plainConn {
+	if p, ok := plain.(plainConn); ok {
+		return p
+	}
+	return halfCloser{plain}
+}
 
 func (h halfCloser) CloseWrite() error {
 	if c, ok := h.Conn.(interface{ CloseWrite() error }); ok {

@@ -40,6 +40,7 @@ func pool(n int) *sync.Pool {
 type relay struct {
 	plain  plainConn
 	secure *mtls.Conn
+	from   plainConn     // secure, or what is read of it in its place
 	idle   time.Duration // 0: no limit
 	// in counts what came from the peer, out what went to it.
 	in, out atomic.Int64
@@ -61,7 +62,7 @@ func (r *relay) run() error {
 	}
 	var both sync.WaitGroup
 	both.Go(func() { r.direction(r.secure, r.plain, &r.out) })
-	r.direction(r.plain, r.secure, &r.in)
+	r.direction(r.plain, r.from, &r.in)
 	both.Wait()
 	if r.err == nil {
 		_ = r.secure.Close()

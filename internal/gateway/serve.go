@@ -49,5 +49,16 @@ func (g *Gateway) inbound(ctx context.Context, secure *mtls.Conn) {
 		return
 	}
 	g.cfg.Log.Debug("connection", "peer", who, "remote", secure.RemoteAddr().String())
-	g.carry(ctx, plain, secure, who)
+	r := &relay{plain: halfClosing(plain), secure: secure, from: secure, idle: g.cfg.Idle}
+	if g.cfg.EarlyData && !secure.HandshakeOver() {
+		from, err := g.takeEarly(ctx, r.plain, secure, who)
+		if from == nil {
+			if err != nil {
+				r.broke(err)
+			}
+			return
+		}
+		r.from = from
+	}
+	g.relay(ctx, r, who)
 }
