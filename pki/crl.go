@@ -365,7 +365,7 @@ func readTime(in *cryptobyte.String, t *time.Time) bool {
 		b = b[n:]
 		return v, true
 	}
-	ok := true
+	var ok bool
 	switch {
 	case in.PeekASN1Tag(der.UTCTime):
 		if !in.ReadASN1(&b, der.UTCTime) || len(b) != 13 {

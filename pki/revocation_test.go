@@ -548,8 +548,8 @@ func FuzzRevocationListInParts(f *testing.F) {
 	r := root(f, "R")
 	i := r.intermediate(f, "I")
 	l := i.leaf(f, "api.internal", points(at(place(uriName("http://a/1")), tlv(0x81, []byte{5, 0x60}))))
-	f.Add([]byte(tlv(0x30, onlyUsers)), []byte{2, 1, 5}, entryDER(l.Certificate, 6))
-	f.Add([]byte(tlv(0x30, place(uriName("http://a/1")), keyReasons)), []byte{2, 1, 5}, entryDER(l.Certificate, 8))
+	f.Add(tlv(0x30, onlyUsers), []byte{2, 1, 5}, entryDER(l.Certificate, 6))
+	f.Add(tlv(0x30, place(uriName("http://a/1")), keyReasons), []byte{2, 1, 5}, entryDER(l.Certificate, 8))
 	f.Fuzz(func(t *testing.T, scope, base, entries []byte) {
 		if len(scope) > 1000 || len(base) > 100 || len(entries) > 10000 {
 			return

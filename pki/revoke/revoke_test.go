@@ -243,7 +243,7 @@ func TestWhatAPlaceMayCostIsBounded(t *testing.T) {
 		}, "only http"},
 		"it says a GiB": {c, func(rw http.ResponseWriter, _ *http.Request) {
 			rw.Header().Set("Content-Length", "1073741824")
-			rw.WriteHeader(200)
+			rw.WriteHeader(http.StatusOK)
 		}, "at most"},
 		"it sends a GiB": {o, func(rw http.ResponseWriter, r *http.Request) {
 			chunk := make([]byte, 1<<16)
@@ -253,7 +253,7 @@ func TestWhatAPlaceMayCostIsBounded(t *testing.T) {
 				}
 			}
 		}, "more than"},
-		"it fails": {c, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(500) }, "status 500"},
+		"it fails": {c, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusInternalServerError) }, "status 500"},
 		"it sends control characters": {c, func(rw http.ResponseWriter, r *http.Request) {
 			conn, _, err := rw.(http.Hijacker).Hijack()
 			if err == nil {
