@@ -385,6 +385,23 @@ func TestAWaitForUpdatesEndsWithAChangeAndWithAStop(t *testing.T) {
 	}
 }
 
+// A stop that comes while callers are judged again cuts nobody.
+func TestAStopDuringASecondLookCutsNobody(t *testing.T) {
+	w := newWorld(t)
+	conn, err := w.connect(w.joined("web"), api.ALPN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	w.await("it stands", func() bool { return w.server.port.Standing() == 1 })
+	stopped, stop := context.WithCancel(w.ctx)
+	stop()
+	w.server.lookAgain(stopped)
+	if n := w.server.port.Standing(); n != 1 {
+		t.Errorf("%d stand, and 1 before", n)
+	}
+}
+
 func TestAPanicStaysWithItsRequest(t *testing.T) {
 	w := newWorld(t)
 	w.server.config.Advertise = nil

@@ -180,10 +180,15 @@ func (s *Server) recheck(ctx context.Context) {
 		case <-changed:
 			// What changes from here on is another turn's.
 			changed = s.authority.Changed()
-			s.port.Recheck(ctx)
+			s.lookAgain(ctx)
 		}
 	}
 }
+
+// lookAgain judges all callers that stand. A stop in the middle of it does not
+// reach it: a look into the database that is broken off would be taken for a
+// refusal, and cut those who are about to be answered.
+func (s *Server) lookAgain(ctx context.Context) { s.port.Recheck(context.WithoutCancel(ctx)) }
 
 func (s *Server) refused(remote net.Addr, r *mtls.Refusal) {
 	if r.Fault == mtls.Network {
