@@ -27,6 +27,7 @@ type item struct {
 	fails     int
 	why       string        // the last failure
 	looked    bool          // whether the disk was looked at
+	asked     bool          // whether all were made to ask again since it was used
 	done      chan struct{} // not nil while it is fetched; closed then
 }
 
@@ -86,22 +87,39 @@ func (k *Checker) follow() {
 		if !k.cfg.Fetch {
 			continue
 		}
-		now := k.cfg.Clock()
-		k.mu.Lock()
-		for _, it := range k.items {
-			if it.done == nil && now.Sub(it.used) > forgetAfter {
-				k.forget(it)
-				continue
-			}
-			k.begin(it)
+		if k.due() {
+			k.changed()
 		}
-		k.mu.Unlock()
 	}
 }
 
+// due begins to fetch what is due, and forgets what nobody asked for again. ask says
+// that all who may still need something have to ask now: by answers that are
+// remembered, and on connections that stand, nobody asks for days, and their news are
+// not to be lost.
+func (k *Checker) due() (ask bool) {
+	now := k.cfg.Clock()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, it := range k.items {
+		idle := now.Sub(it.used)
+		if it.done == nil && idle > forgetAfter {
+			k.forget(it)
+			continue
+		}
+		if idle > askAfter && !it.asked {
+			it.asked, ask = true, true
+		}
+		k.begin(it)
+	}
+	return ask
+}
+
 const (
-	// forgetAfter is how long a place is followed that nobody asked for again.
+	// forgetAfter is how long a place is followed that nobody asked for again, askAfter
+	// when it is seen to that whoever needs it asks.
 	forgetAfter = 48 * time.Hour
+	askAfter    = forgetAfter / 2
 	// A failure is followed by another try after minPause, twice that, and so on up to
 	// maxPause; each up to half again as long, so that not all come back at once.
 	minPause = 30 * time.Second
@@ -197,7 +215,9 @@ func (k *Checker) plan(it *item) {
 // take holds b to what it has to be, and keeps it in place of what is held where it is
 // newer. An older one never takes the place of a newer one. A list that another key
 // than the issuer's signed may be that of the issuer's new key, which pki finds out;
-// from the disk none is taken, and none in place of one that the issuer's key signed.
+// from the disk none is taken, and none in place of one that the issuer's key signed
+// and that holds. Anybody on the way can make such a list: whatever its number, it
+// stands in the way of nothing.
 func (k *Checker) take(it *item, b []byte, disk bool) error {
 	now := k.cfg.Clock()
 	if it.kind == aResponse {
@@ -215,6 +235,7 @@ func (k *Checker) take(it *item, b []byte, disk bool) error {
 			return fmt.Errorf("an OCSP response of %s, and one of %s was there before", stamp(a.ThisUpdate), stamp(it.from))
 		}
 		it.response, it.from, it.to = r, a.ThisUpdate, a.NextUpdate
+		k.count++ // no answer of before counts from here on
 		return nil
 	}
 	r, err := pki.ParseRevocationList(b)
@@ -243,13 +264,15 @@ func (k *Checker) take(it *item, b []byte, disk bool) error {
 	case old == nil:
 	case old.SHA256() == r.SHA256():
 		return nil
-	case !signed && old.SignedBy(it.issuer):
+	case !old.SignedBy(it.issuer):
+	case !signed && !now.After(old.NextUpdate.Add(skew)):
 		return errors.New("a list that its issuer's key did not sign")
-	case old.Newer(r):
+	case signed && old.Newer(r):
 		return fmt.Errorf("list number %s, and number %s was there before", r.Number(), old.Number())
 	}
 	k.memory += len(r.Raw) - it.size()
 	it.list, it.from, it.to = r, r.ThisUpdate, r.NextUpdate
+	k.count++
 	k.makeRoom()
 	return nil
 }

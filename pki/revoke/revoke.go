@@ -249,7 +249,7 @@ func (k *Checker) wanted(c, issuer *pki.Certificate) (items []*item, none string
 			default:
 			}
 		}
-		it.used = now
+		it.used, it.asked = now, false
 		if !slices.Contains(items, it) {
 			items = append(items, it)
 		}

@@ -285,6 +285,8 @@ func TestAddressesInsideAreNotAskedUnlessAllowed(t *testing.T) {
 		"http://[fe80::1]/":               "is not asked",
 		"http://0.0.0.0/":                 "is not asked",
 		"http://[::ffff:169.254.169.254]": "is not asked",
+		"http://[64:ff9b::a9fe:a9fe]/":    "169.254.169.254 is not asked",
+		"http://[2002:a9fe:a9fe::1]/":     "169.254.169.254 is not asked",
 		"ldap://127.0.0.1/cn=x":           "only http",
 		"http://user:word@127.0.0.1/":     "name in it",
 		"/etc/passwd":                     "no URL",
@@ -348,6 +350,87 @@ func TestAnOlderAnswerNeverTakesThePlaceOfANewerOne(t *testing.T) {
 	again(w.list(3), c, pki.NotRevoked)
 	again(w.answer(o, ocsp.Revoked, nil), o, pki.Revoked)
 	again(oldAnswer, o, pki.Revoked)
+}
+
+func TestNoAnswerOfBeforeCountsOnceThereAreNews(t *testing.T) {
+	w := newWorld(t)
+	c, o := w.listed(), w.ocspLeaf()
+	k := w.checker(nil)
+	for _, x := range []struct {
+		it *item
+		b  []byte
+	}{
+		{&item{key: key{kind: aList}, issuer: w.issuer(), about: c}, w.list(1, c)},
+		{&item{key: key{kind: aResponse}, issuer: w.issuer(), about: o}, w.answer(o, ocsp.Revoked, nil)},
+	} {
+		before := k.Generation()
+		if err := k.take(x.it, x.b, false); err != nil || k.Generation() == before {
+			t.Errorf("%v; an answer of before still counts while the news are written to disk", err)
+		}
+	}
+}
+
+func TestAListThatAnybodyMadeStandsInTheWayOfNothing(t *testing.T) {
+	w := newWorld(t)
+	c := w.listed()
+	k := w.checker(nil)
+	again := func(b []byte, want pki.RevocationState) {
+		t.Helper()
+		w.serveBytes(b)
+		k.mu.Lock()
+		for _, it := range k.items {
+			it.due = time.Time{}
+		}
+		k.mu.Unlock()
+		w.is(k, c, want, "")
+	}
+	// It looks as if the issuer had a new key, and its number is higher than any.
+	other := mint.Root("Root")
+	forged := w.listBy(other, 1<<62, nil)
+	again(forged, pki.RevocationUnknown)
+	again(w.list(2, c), pki.Revoked)
+	again(forged, pki.Revoked)
+	// When what the issuer signed has ended, the list of its new key has its turn.
+	w.later(25 * time.Hour)
+	late := w.listBy(other, 3, nil)
+	again(late, pki.RevocationUnknown)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, it := range k.items {
+		if it.list == nil || !bytes.Equal(it.list.Raw, late) {
+			t.Error("an authority with a new key is not heard any more")
+		}
+	}
+}
+
+func TestWhatIsNeededStillIsAskedForBeforeItIsForgotten(t *testing.T) {
+	w := newWorld(t)
+	c := w.listed()
+	w.serveBytes(w.listBy(w.root, 1, func(l *x509.RevocationList) { l.NextUpdate = w.now().Add(30 * 24 * time.Hour) }))
+	k := w.checker(nil)
+	w.is(k, c, pki.NotRevoked, "")
+	// A connection that stands asks when it is told to, and else never.
+	defer k.OnChange(func() { k.Evidence(c, w.issuer()) })()
+	for range 3 {
+		w.later(askAfter + time.Hour)
+		if k.due() {
+			k.changed()
+		}
+		for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+			k.mu.Lock()
+			followed, fresh := len(k.items) == 1, false
+			for _, it := range k.items {
+				fresh = it.list != nil && w.now().Sub(it.used) < askAfter
+			}
+			k.mu.Unlock()
+			if fresh {
+				break
+			}
+			if !followed || time.Now().After(end) {
+				t.Fatal("nobody was told to ask, and the list is forgotten")
+			}
+		}
+	}
 }
 
 func TestWhatIsOnDiskOutlivesAnEndAndIsNotBelievedBlindly(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -38,8 +39,9 @@ type web struct {
 	client  *http.Client
 }
 
-// origin is what is known, in the middle of a fetch, of where it has been.
-type origin struct{ outside bool }
+// origin is what is known, in the middle of a fetch, of where it has been. Two
+// addresses of one name may be dialled at the same time.
+type origin struct{ outside atomic.Bool }
 
 type originKey struct{}
 
@@ -91,22 +93,40 @@ func (w *web) control(ctx context.Context, _, address string, _ syscall.RawConn)
 	if err != nil {
 		return err
 	}
-	a := at.Addr().Unmap()
+	a := reached(at.Addr())
 	from, _ := ctx.Value(originKey{}).(*origin)
 	switch inside := a.IsLoopback() || a.IsPrivate() || shared.Contains(a); {
 	case a.IsLinkLocalUnicast(), a.IsMulticast(), a.IsUnspecified(), a == broadcast:
 		return fmt.Errorf("the address %s is not asked", a)
 	case inside && !w.private:
 		return fmt.Errorf("the address %s is of this machine or of a private network, which is not asked unless that is allowed", a)
-	case inside && from != nil && from.outside:
+	case inside && from != nil && from.outside.Load():
 		return fmt.Errorf("it redirects from the Internet to %s, which is inside", a)
 	case !inside && from != nil:
-		from.outside = true
+		from.outside.Store(true)
 	}
 	return nil
 }
 
+// reached is the address of IPv4 that an address leads to, where it holds one: through
+// a translator (RFC 6052, section 2.1) or a relay (RFC 3056) what is inside can be
+// written as if it were outside.
+func reached(a netip.Addr) netip.Addr {
+	a = a.Unmap()
+	b := a.As16()
+	switch {
+	case translated.Contains(a):
+		return netip.AddrFrom4([4]byte(b[12:]))
+	case relayed.Contains(a):
+		return netip.AddrFrom4([4]byte(b[2:6]))
+	}
+	return a.WithZone("")
+}
+
 var (
+	translated = netip.MustParsePrefix("64:ff9b::/96")
+	relayed    = netip.MustParsePrefix("2002::/16")
+
 	shared    = netip.MustParsePrefix("100.64.0.0/10") // RFC 6598
 	broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 )
