@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,20 +42,35 @@ func (w *world) names(list mtls.ECHConfigList) string {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	// Chromium goes on without the record where it comes late: so the address waits.
+	told := make(chan struct{})
+	var once sync.Once
 	s := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		query, err := base64.RawURLEncoding.DecodeString(r.URL.Query().Get("dns"))
 		if r.Method == http.MethodPost {
 			query, err = io.ReadAll(io.LimitReader(r.Body, 4<<10))
 		}
+		var answers []dnsmessage.Resource
 		if err == nil {
-			query, err = answer(query, list)
+			query, answers, err = answer(query, list)
 		}
 		if err != nil {
 			http.Error(rw, err.Error(), http.StatusBadRequest)
 			return
 		}
+		if len(answers) > 0 && answers[0].Header.Type == dnsmessage.TypeA {
+			select {
+			case <-told:
+			case <-r.Context().Done():
+				return
+			}
+		}
 		rw.Header().Set("Content-Type", "application/dns-message")
 		_, _ = rw.Write(query)
+		if len(answers) > 0 && answers[0].Header.Type == dnsmessage.TypeHTTPS {
+			_ = http.NewResponseController(rw).Flush()
+			once.Do(func() { close(told) })
+		}
 	})}
 	go func() { _ = s.Serve(listener) }()
 	w.t.Cleanup(func() { _ = s.Close() })
@@ -62,14 +78,14 @@ func (w *world) names(list mtls.ECHConfigList) string {
 }
 
 // answer answers a query of one question.
-func answer(query []byte, list mtls.ECHConfigList) ([]byte, error) {
+func answer(query []byte, list mtls.ECHConfigList) ([]byte, []dnsmessage.Resource, error) {
 	var m dnsmessage.Message
 	if err := m.Unpack(query); err != nil || len(m.Questions) != 1 {
-		return nil, fmt.Errorf("%d questions: %w", len(m.Questions), err)
+		return nil, nil, fmt.Errorf("%d questions: %w", len(m.Questions), err)
 	}
 	m.Response, m.RecursionAvailable, m.Additionals = true, true, nil
 	q := m.Questions[0]
-	head := dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class, TTL: 60}
+	head := dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 60}
 	switch name := strings.ToLower(q.Name.String()); {
 	case q.Type == dnsmessage.TypeA && name == hiddenSite+".":
 		m.Answers = []dnsmessage.Resource{{Header: head, Body: &dnsmessage.AResource{A: [4]byte{127, 0, 0, 1}}}}
@@ -78,7 +94,8 @@ func answer(query []byte, list mtls.ECHConfigList) ([]byte, error) {
 		r.SetParam(dnsmessage.SVCParamECH, list)
 		m.Answers = []dnsmessage.Resource{{Header: head, Body: r}}
 	}
-	return m.Pack()
+	b, err := m.Pack()
+	return b, m.Answers, err
 }
 
 // visit has Chromium open the page that the address serves under the site's name.
@@ -111,6 +128,7 @@ func (w *world) visit(dns string, port int) string {
 		w.t.Fatal(err)
 	}
 	p := peers.Start(w.t, nil, "env", "HOME="+home, chromium, "--headless", "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-gpu", "--disable-dev-shm-usage",
+		"--enable-features=UseDnsHttpsSvcb:UseDnsHttpsSvcbSecureExtraTimeMax/60s/UseDnsHttpsSvcbSecureExtraTimePercent/100/UseDnsHttpsSvcbSecureExtraTimeMin/60s",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--user-data-dir="+data, "--dump-dom", fmt.Sprintf("https://%s:%d/", hiddenSite, port))
 	_ = p.Wait(3 * time.Minute) // how it ended is told by what it said
 	if !p.Ended() {
