@@ -233,6 +233,14 @@ func TestWhoIsRevokedIsCutOffAndNotLetInAgain(t *testing.T) {
 				_ = l.Close()
 				l = w.listen(orders, "web")
 				w.at("orders", l.Addr().String())
+				// Who is revoked hears of no new address any more.
+				w.until("web is answered at the new place", func() bool {
+					again, err := mutual.Dial(t.Context(), web, "orders")
+					if err == nil {
+						_ = again.Close()
+					}
+					return err == nil
+				})
 			}
 			w.revoke(revoked)
 			_ = c.SetReadDeadline(time.Now().Add(2 * time.Minute))
