@@ -223,7 +223,7 @@ func TestTheContextEndsWithTheCertificateAndTheConnectionAfterTheGrace(t *testin
 	for _, grace := range []time.Duration{-1, 60 * time.Millisecond} {
 		sc := h.serverConfig()
 		j := &judged{inner: h.verifier()}
-		j.set(until(500 * time.Millisecond))
+		j.set(until(3 * time.Second))
 		sc.Clients = mtls.Required(j)
 		sc.Limits = &mtls.Limits{Grace: grace}
 		server, client := met(t, sc, h.clientConfig())

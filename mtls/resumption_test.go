@@ -619,7 +619,7 @@ func TestAResumedConnectionIsRecheckedAndEnds(t *testing.T) {
 			fs.Close()
 			fc.Close()
 			if how == "end" {
-				j.set(until(time.Second))
+				j.set(until(3 * time.Second))
 			}
 			server, client, resumed := p.visit(s, c, "orders")
 			if !resumed {
