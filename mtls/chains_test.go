@@ -239,6 +239,48 @@ func TestASessionIsOfOneName(t *testing.T) {
 	}
 }
 
+// flipping is a client that shows its second certificate as soon as it is told to.
+type flipping struct {
+	certs  [2]*mtls.Certificate
+	second atomic.Bool
+}
+
+func (f *flipping) Certificate(context.Context, *mtls.Ask) (*mtls.Certificate, error) {
+	if f.second.Load() {
+		return f.certs[1], nil
+	}
+	return f.certs[0], nil
+}
+
+// A session that is not resumed leaves nothing in the one that follows: who showed
+// himself anew is known by what he showed then, also where the name is the same.
+func TestASessionIsOfWhatWasShownInItsFullHandshake(t *testing.T) {
+	h := newHouse(t)
+	sc, cc := h.resuming()
+	own := &flipping{certs: [2]*mtls.Certificate{h.leaf("web"), h.leaf("web")}}
+	cc.Identity = own
+	j := &judged{inner: h.verifier()}
+	sc.Clients = mtls.Required(j)
+	s, c, p := newServer(t, sc), newClient(t, cc), newPlace(t)
+	p.visit(s, c, "orders")
+	j.set(func(claim *mtls.Claim, v *mtls.Verdict) (*mtls.Verdict, error) {
+		if claim.Occasion == mtls.Resumption && bytes.Equal(claim.Chain[0], own.certs[0].Chain()[0]) {
+			own.second.Store(true) // before the client is asked what it shows
+			return nil, errors.New("not this one")
+		}
+		return v, nil
+	})
+	if _, _, resumed := p.visit(s, c, "orders"); resumed || !own.second.Load() {
+		t.Fatal("the client did not have to show itself anew")
+	}
+	j.set(func(_ *mtls.Claim, v *mtls.Verdict) (*mtls.Verdict, error) { return v, nil })
+	server, _, resumed := p.visit(s, c, "orders")
+	peer, ok := server.Peer()
+	if !resumed || !ok || !bytes.Equal(peer.Leaf.Raw, own.certs[1].Chain()[0]) {
+		t.Errorf("resumed %v, as the one whose session was not resumed", resumed)
+	}
+}
+
 // However often it is renewed, and wherever its chain lies, a session ends with
 // the certificate that ends first on either side: an intermediate's end counts, and
 // that of the chain at the full handshake, not of a ticket.

@@ -269,7 +269,8 @@ func (c *Conn) sealTicket(ctx context.Context, op *handshake.Op) handshake.Answe
 		}
 	case !o.fresh: // the first of this connection's tickets
 		o.fresh, o.first, o.end = true, now, time.Time{}
-		if verdict == nil { // else it was noted when the client was judged
+		o.packed, o.kept = nil, false // what a session showed that was not resumed
+		if verdict == nil {           // else it was noted when the client was judged
 			o.rests = r.generation(c.verifier)
 		}
 		o.rests = c.serverRests(o.rests, own, op.ServerName)
