@@ -374,11 +374,12 @@ func (s *search) weigh(c *Certificate, whole, deltas []heldList, st RevocationSt
 			}
 		}
 		switch {
+		case on && (last.late == "" || s.begun(*last) && entry.Reason != reasonHold):
+			// Also by a list that has ended: nothing but a hold is ever taken back.
+			return revokedBy(c, last, entry)
 		case last.late != "":
 			bad(last.late)
 			continue
-		case on:
-			return revokedBy(c, last, entry)
 		}
 		covered |= h.covers
 		if st.Until.IsZero() || last.NextUpdate.Before(st.Until) {

@@ -216,6 +216,30 @@ func both(f ...func(*rawList)) func(*rawList) {
 
 func ended(l *rawList) { l.this, l.next = utc(now.Add(-3*time.Hour)), utc(now.Add(-time.Hour)) }
 
+// Who keeps newer lists from us does not make good again whom the last one names.
+func TestAListThatHasEndedStillSaysWhoIsRevoked(t *testing.T) {
+	s := stand(t)
+	on := func(reason byte) []byte { return entryDER(s.leaf.Certificate, reason) }
+	for why, c := range map[string]struct {
+		lists []func(*rawList)
+		want  RevocationState
+	}{
+		"revoked":                  {[]func(*rawList){both(numbered(5, on(1)), ended)}, Revoked},
+		"held":                     {[]func(*rawList){both(numbered(5, on(6)), ended)}, RevocationUnknown},
+		"not on it":                {[]func(*rawList){both(numbered(5), ended)}, RevocationUnknown},
+		"not on the one after it":  {[]func(*rawList){both(numbered(5, on(1)), ended), numbered(6)}, NotRevoked},
+		"on one that is yet to be": {[]func(*rawList){both(numbered(5, on(1)), func(l *rawList) { l.this = utc(now.Add(30 * time.Minute)) })}, RevocationUnknown},
+	} {
+		var e Evidence
+		for _, f := range c.lists {
+			e.Lists = append(e.Lists, s.inter.rawList(t, f))
+		}
+		if st := RevocationOf(s.leaf.Certificate, s.inter.Certificate, e, now); st.State != c.want {
+			t.Errorf("%s: %v, want %v: %s", why, st.State, c.want, st.Found)
+		}
+	}
+}
+
 // RFC 5280, section 5.2.4.
 func TestADeltaGoesWithTheListsThatItFollows(t *testing.T) {
 	s := stand(t)
