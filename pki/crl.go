@@ -457,6 +457,9 @@ func (r *RevocationList) Fault() string { return r.fault }
 // SHA256 is the hash of Raw.
 func (r *RevocationList) SHA256() [sha256.Size]byte { return r.sum }
 
+// Size is about how many bytes of memory it takes.
+func (r *RevocationList) Size() int { return len(r.Raw) + 4*len(r.places) + 1<<10 }
+
 // KeyID is the identifier, in hex, of the key that the list says signed it.
 func (r *RevocationList) KeyID() string { return hex.EncodeToString(r.keyID) }
 

@@ -21,6 +21,7 @@ type item struct {
 
 	list     *pki.RevocationList
 	response *pki.OCSPResponse
+	bytes    int       // of the response
 	from, to time.Time // when what is held is the newest
 
 	used, due time.Time
@@ -33,9 +34,9 @@ type item struct {
 
 func (it *item) size() int {
 	if it.list != nil {
-		return len(it.list.Raw)
+		return it.list.Size()
 	}
-	return 0
+	return it.bytes
 }
 
 // missing says why there is nothing to go by; "" where there is.
@@ -124,8 +125,10 @@ const (
 	// maxPause; each up to half again as long, so that not all come back at once.
 	minPause = 30 * time.Second
 	maxPause = time.Hour
-	// minRefresh is how long what was fetched is left alone at least.
+	// minRefresh is how long what was fetched is left alone at least, maxRefresh at
+	// most.
 	minRefresh = time.Minute
+	maxRefresh = 24 * time.Hour
 )
 
 // fetch fetches it once: from the disk, if that was not looked at, and where nothing
@@ -192,7 +195,8 @@ func (it *item) sum() any {
 }
 
 // plan sets when to fetch again: in the last quarter of its time, at some moment, so
-// that not everybody comes at once.
+// that not everybody comes at once; and within a day, since a list that holds for a
+// year may be followed by another one tomorrow.
 func (k *Checker) plan(it *item) {
 	now := k.cfg.Clock()
 	quarter := it.to.Sub(it.from) / 4
@@ -202,6 +206,9 @@ func (k *Checker) plan(it *item) {
 	}
 	if left := it.to.Sub(now); due.Before(now) { // the place has nothing newer yet
 		due = now.Add(left / 4)
+	}
+	if latest := now.Add(maxRefresh - rand.N(maxRefresh/4)); due.After(latest) {
+		due = latest
 	}
 	if it.list != nil && !it.list.SignedBy(it.issuer) && due.After(now.Add(maxPause)) {
 		due = now.Add(maxPause)
@@ -234,8 +241,10 @@ func (k *Checker) take(it *item, b []byte, disk bool) error {
 		if it.response != nil && a.ThisUpdate.Before(it.from) {
 			return fmt.Errorf("an OCSP response of %s, and one of %s was there before", stamp(a.ThisUpdate), stamp(it.from))
 		}
-		it.response, it.from, it.to = r, a.ThisUpdate, a.NextUpdate
+		k.memory += len(b) - it.size()
+		it.response, it.bytes, it.from, it.to = r, len(b), a.ThisUpdate, a.NextUpdate
 		k.count++ // no answer of before counts from here on
+		k.makeRoom()
 		return nil
 	}
 	r, err := pki.ParseRevocationList(b)
@@ -270,7 +279,7 @@ func (k *Checker) take(it *item, b []byte, disk bool) error {
 	case signed && old.Newer(r):
 		return fmt.Errorf("list number %s, and number %s was there before", r.Number(), old.Number())
 	}
-	k.memory += len(r.Raw) - it.size()
+	k.memory += r.Size() - it.size()
 	it.list, it.from, it.to = r, r.ThisUpdate, r.NextUpdate
 	k.count++
 	k.makeRoom()

@@ -51,7 +51,7 @@ type Config struct {
 
 const (
 	// maxItems is how many places are followed at once, the latest that were asked for;
-	// maxMemory is how many bytes of lists are kept of what was fetched.
+	// maxMemory is how many bytes of what was fetched are kept.
 	maxItems  = 4096
 	maxMemory = 256 << 20
 	// maxPlaces is how many places of one certificate are asked.
@@ -283,7 +283,7 @@ func (k *Checker) makeRoom() {
 	for len(k.items) >= maxItems || k.memory > maxMemory {
 		var oldest *item
 		for _, it := range k.items {
-			if it.done == nil && (oldest == nil || it.used.Before(oldest.used)) && (len(k.items) >= maxItems || it.list != nil) {
+			if it.done == nil && (oldest == nil || it.used.Before(oldest.used)) && (len(k.items) >= maxItems || it.size() > 0) {
 				oldest = it
 			}
 		}

@@ -643,6 +643,63 @@ func TestWhatEndsIsFetchedBeforeAndFailuresArePaused(t *testing.T) {
 	}
 }
 
+// An authority that makes a list a year makes one at once when it has to.
+func TestAListOfAYearIsLookedForDaily(t *testing.T) {
+	w := newWorld(t)
+	c := w.listed()
+	w.serveBytes(w.listBy(w.root, 1, func(l *x509.RevocationList) { l.NextUpdate = l.NextUpdate.AddDate(1, 0, 0) }))
+	k := w.checker(nil)
+	w.is(k, c, pki.NotRevoked, "")
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, it := range k.items {
+		if wait := it.due.Sub(w.now()); wait > maxRefresh || wait < maxRefresh/2 {
+			t.Errorf("fetched again after %v", wait)
+		}
+	}
+}
+
+// Lists with what finds their entries, and responses, count as what they take.
+func TestWhatIsKeptIsCounted(t *testing.T) {
+	w := newWorld(t)
+	k := w.checker(nil)
+	held := func() int {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		sum := 0
+		for _, it := range k.items {
+			sum += it.size()
+		}
+		if sum != k.memory {
+			t.Errorf("%d bytes are counted of %d", k.memory, sum)
+		}
+		return sum
+	}
+	listed := w.listed()
+	list := w.list(1, listed)
+	w.serveBytes(list)
+	w.is(k, listed, pki.Revoked, "")
+	lists := held()
+	if lists <= len(list) {
+		t.Errorf("a list of %d bytes counts as %d", len(list), lists)
+	}
+	asked := w.ocspLeaf()
+	response := w.answer(asked, ocsp.Good, nil)
+	w.serveBytes(response)
+	w.is(k, asked, pki.NotRevoked, "")
+	if got := held() - lists; got != len(response) {
+		t.Errorf("a response of %d bytes counts as %d", len(response), got)
+	}
+	k.mu.Lock()
+	for _, it := range k.items {
+		k.forget(it)
+	}
+	k.mu.Unlock()
+	if n := held(); n != 0 {
+		t.Errorf("%d bytes of nothing", n)
+	}
+}
+
 func FuzzCachedFile(f *testing.F) {
 	root := mint.Root("Root")
 	issuer, err := pki.Parse(root.DER)
