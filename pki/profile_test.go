@@ -154,6 +154,58 @@ func TestProfilesRefuseWhatBreaksTheirForm(t *testing.T) {
 	}
 }
 
+// The Baseline Requirements, section 6.3.2, shorten what is issued from each of these
+// days on; what was issued the second before keeps the longer time. Its last second
+// counts, too: a certificate of whole days ends a second before its day does.
+func TestTheLongestValidityGoesByTheDayOfIssue(t *testing.T) {
+	day := func(year int, month time.Month) time.Time { return time.Date(year, month, 15, 0, 0, 0, 0, time.UTC) }
+	for _, c := range []struct {
+		from time.Time // the day of issue
+		days int
+	}{
+		{time.Date(2020, 9, 1, 0, 0, 0, 0, time.UTC).Add(-time.Second), 825},
+		{time.Date(2020, 9, 1, 0, 0, 0, 0, time.UTC), 398},
+		{day(2026, 3).Add(-time.Second), 398},
+		{day(2026, 3), 200},
+		{day(2027, 3).Add(-time.Second), 200},
+		{day(2027, 3), 100},
+		{day(2029, 3).Add(-time.Second), 100},
+		{day(2029, 3), 47},
+		{day(2035, 3), 47},
+	} {
+		end := c.from.AddDate(0, 0, c.days).Add(-time.Second)
+		for _, last := range []time.Time{end, end.Add(time.Second)} {
+			always := func(r *request) { r.NotBefore, r.NotAfter = c.from.AddDate(-1, 0, 0), last.AddDate(1, 0, 0) }
+			q := good(t, always, always, func(r *request) { r.NotBefore, r.NotAfter = c.from, last })
+			q.At = c.from
+			for q.Profile = range profiles {
+				if onWeb.has(q.Profile) && last != end {
+					refuse(t, q, code.CertificateForm)
+				} else if v := Verify(q); !v.OK {
+					t.Errorf("%d days from %s, %s: %s", c.days, c.from, q.Profile, v.Sentence())
+				}
+			}
+		}
+	}
+}
+
+// On the Web a common name never stands in for the names, not even where nobody asks
+// for one.
+func TestTheWebWantsNamesThoughNoneIsAskedFor(t *testing.T) {
+	q := good(t, nil, nil, func(r *request) { r.DNSNames, r.URIs = nil, nil })
+	q.Name = ""
+	for q.Profile = range profiles {
+		switch {
+		case onWeb.has(q.Profile):
+			refuse(t, q, code.NoNames)
+		case q.Profile == SVID:
+			refuse(t, q, code.WrongName)
+		default:
+			accept(t, q)
+		}
+	}
+}
+
 func TestAnEmptyIssuerIsNoIssuer(t *testing.T) {
 	s := stand(t)
 	raw := remake(t, s.leaf.Raw, s.inter.key, func(b *tbs) { b.Issuer.FullBytes = []byte("\x30\x00") })

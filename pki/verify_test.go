@@ -209,14 +209,22 @@ func TestOddPSSParametersAreRefused(t *testing.T) {
 		"none, which means SHA-1": func([]byte) []byte { return append([]byte{0x30, 11, 6, 9}, oidPSS...) },
 		"salt of 20":              func(b []byte) []byte { b[len(b)-1] = 20; return b },
 		"two hashes":              func(b []byte) []byte { b[bytes.LastIndex(b, []byte("\x04\x02\x01"))+2] = 2; return b },
+		"longer salt":             func(b []byte) []byte { b[len(b)-1] = 48; return b },
+		"trailer 2":               func(b []byte) []byte { return tlv(0x30, b[2:13], tlv(0x30, b[15:], []byte{0xa3, 3, 2, 1, 2})) },
+		"something behind":        func(b []byte) []byte { return tlv(0x30, b[2:], []byte{5, 0}) },
 	} {
 		odd := edit(bytes.Clone(good))
 		if c, _ := judgeAlgorithm(odd); c != code.WeakSignature {
 			t.Errorf("%s: %q", name, c)
 		}
 	}
-	if c, name := judgeAlgorithm(good); c != "" || name != "RSASSA-PSS with SHA256" {
-		t.Errorf("%q %q", c, name)
+	for way, b := range map[string][]byte{
+		"as usual":            good,
+		"trailer written out": tlv(0x30, good[2:13], tlv(0x30, good[15:], []byte{0xa3, 3, 2, 1, 1})),
+	} {
+		if c, name := judgeAlgorithm(b); c != "" || name != "RSASSA-PSS with SHA256" {
+			t.Errorf("%s: %q %q", way, c, name)
+		}
 	}
 }
 
@@ -236,6 +244,24 @@ func TestPathLengthCountsAuthoritiesOtherThanSelfIssued(t *testing.T) {
 	accept(t, q, path...)
 	q, _ = build(1)
 	refuse(t, q, code.PathTooLong)
+
+	// The limit of an authority in the middle counts as the anchor's does, and the one
+	// that issued itself is held to its own.
+	for _, c := range []struct {
+		first, again option
+		stands       bool
+	}{{limit(1), limit(1), true}, {limit(0), limit(1), false}, {limit(1), limit(0), false}} {
+		r := root(t, "R")
+		a := r.intermediate(t, "A", c.first)
+		again := issue(t, a, "A", authority, c.again)
+		b := again.intermediate(t, "B")
+		q := Question{Chain: chain(b.leaf(t, "api.internal"), b, again, a), Anchors: anchors(r), Purpose: ForServer, At: now}
+		if c.stands {
+			accept(t, q)
+		} else {
+			refuse(t, q, code.PathTooLong)
+		}
+	}
 }
 
 func TestUsages(t *testing.T) {
@@ -286,6 +312,34 @@ func TestNamesOfALeaf(t *testing.T) {
 		if l.StandsFor(name) != ok {
 			t.Errorf("StandsFor(%q) = %v", name, !ok)
 		}
+	}
+}
+
+// Names outside ASCII are compared as A-labels (RFC 9525, section 6.3), and asked for
+// as such: a U-label is answered with what mends it, and never compared.
+func TestInternationalNamesAreALabels(t *testing.T) {
+	s := stand(t)
+	for _, c := range []struct {
+		shown, asked string
+		want         code.Code
+	}{
+		{"xn--bcher-kva.example", "xn--bcher-kva.example", ""},
+		{"xn--bcher-kva.example", "XN--BCHER-KVA.example", ""},
+		{"*.example", "xn--bcher-kva.example", ""},
+		{"www.xn--bcher-kva.example", "xn--bcher-kva.example", code.WrongName},
+		{"xn--*.example", "xn--bcher-kva.example", code.WrongName},
+		{"bcher.example", "xn--bcher-kva.example", code.WrongName},
+	} {
+		q := s.server(s.inter.leaf(t, c.shown))
+		q.Name = c.asked
+		if v := Verify(q); v.OK != (c.want == "") || v.Code != c.want {
+			t.Errorf("%s for %s: %v %s", c.shown, c.asked, v.OK, v.Code)
+		}
+	}
+	q := s.server(s.inter.leaf(t, "xn--bcher-kva.example"))
+	q.Name = "b\u00fccher.example"
+	if v := Verify(q); v.OK || !strings.Contains(v.Sentence()+v.Mend, "xn--") || !safe(v.Sentence()) {
+		t.Errorf("%v %s; %s", v.OK, v.Sentence(), v.Mend)
 	}
 }
 
