@@ -19,14 +19,16 @@ type SessionStore interface {
 	Take(ctx context.Context, id [32]byte) ([]byte, error)
 }
 
-// NewSessionMemory is a SessionStore in memory, of the youngest most sessions.
+// NewSessionMemory is a SessionStore in memory, of the youngest most sessions. What
+// is over is forgotten when it is asked for, or when another one comes.
 func NewSessionMemory(most int) SessionStore {
-	return &memory{most: max(most, 1), of: map[[32]byte]*list.Element{}}
+	return &memory{most: max(most, 1), now: time.Now, of: map[[32]byte]*list.Element{}}
 }
 
 type memory struct {
 	mu    sync.Mutex
 	most  int
+	now   func() time.Time
 	of    map[[32]byte]*list.Element
 	order list.List // of *remembered, the oldest first
 }
@@ -34,23 +36,32 @@ type memory struct {
 type remembered struct {
 	id      [32]byte
 	session []byte
+	until   time.Time
 }
 
-func (m *memory) Put(_ context.Context, id [32]byte, session []byte, _ time.Time) error {
+func (m *memory) Put(_ context.Context, id [32]byte, session []byte, until time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.forget(m.of[id])
-	for len(m.of) >= m.most {
-		clear(m.forget(m.order.Front()))
+	clear(m.forget(m.of[id]))
+	now := m.now()
+	for e := m.order.Front(); e != nil && (len(m.of) >= m.most || !now.Before(e.Value.(*remembered).until)); e = m.order.Front() {
+		clear(m.forget(e))
 	}
-	m.of[id] = m.order.PushBack(&remembered{id, session})
+	m.of[id] = m.order.PushBack(&remembered{id, session, until})
 	return nil
 }
 
 func (m *memory) Take(_ context.Context, id [32]byte) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.forget(m.of[id]), nil
+	e := m.of[id]
+	over := e != nil && !m.now().Before(e.Value.(*remembered).until)
+	session := m.forget(e)
+	if over {
+		clear(session)
+		return nil, nil
+	}
+	return session, nil
 }
 
 func (m *memory) forget(e *list.Element) []byte {

@@ -325,6 +325,7 @@ func TestAClientKeepsTheYoungestSessions(t *testing.T) {
 
 func TestAStoreGivesEachSessionOnce(t *testing.T) {
 	m := NewSessionMemory(2)
+	m.(*memory).now = func() time.Time { return noon.Add(-time.Second) }
 	ctx := context.Background()
 	kept := [][]byte{{1}, {2}, {3}}
 	for i, k := range kept {
@@ -345,6 +346,34 @@ func TestAStoreGivesEachSessionOnce(t *testing.T) {
 	}
 	if n := m.(*memory).order.Len(); n != 0 {
 		t.Errorf("%d are left", n)
+	}
+}
+
+// A session is kept no longer than it was to be, whether or not anybody asks for it.
+func TestAStoreForgetsWhatIsOver(t *testing.T) {
+	m := NewSessionMemory(10).(*memory)
+	now := noon
+	m.now = func() time.Time { return now }
+	ctx := context.Background()
+	kept := [][]byte{{1}, {2}, {3}}
+	for i, k := range kept {
+		if err := m.Put(ctx, [32]byte{byte(i)}, k, noon.Add(time.Duration(i+1)*time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now = noon.Add(time.Hour)
+	if got, err := m.Take(ctx, [32]byte{}); got != nil || err != nil || kept[0][0] != 0 {
+		t.Errorf("what is over is given, or still there: %v, %v", got, err)
+	}
+	now = noon.Add(2 * time.Hour)
+	if err := m.Put(ctx, [32]byte{9}, []byte{9}, noon.Add(9*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if n := m.order.Len(); n != 2 || len(m.of) != 2 || kept[1][0] != 0 {
+		t.Errorf("%d are kept, and %v of one that is over", n, kept[1])
+	}
+	if got, _ := m.Take(ctx, [32]byte{2}); !bytes.Equal(got, []byte{3}) {
+		t.Errorf("what holds is gone: %v", got)
 	}
 }
 
