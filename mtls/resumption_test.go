@@ -278,6 +278,34 @@ func TestATicketIsBoundToWhatItRestsOn(t *testing.T) {
 	}
 }
 
+// Why a ticket that does not open costs a full handshake is told to who watches.
+func TestATicketThatDoesNotOpenIsTold(t *testing.T) {
+	h := newHouse(t)
+	for name, again := range map[string]*mtls.ServerResumption{
+		"other keys":    {Keys: shared(t, 2)},
+		"another store": {Store: mtls.NewSessionMemory(1)},
+	} {
+		sc, cc := h.resuming()
+		sc.Resumption.Keys = shared(t, 1)
+		c, p := newClient(t, cc), newPlace(t)
+		p.visit(newServer(t, sc), c, "orders")
+		var told []string
+		sc.Resumption = again
+		sc.Observer = observerFunc(func(e mtls.Event) {
+			if e.Label == "full handshake" {
+				told = append(told, e.Value)
+			}
+		})
+		s := newServer(t, sc)
+		if _, _, resumed := p.visit(s, c, "orders"); resumed || len(told) != 1 {
+			t.Errorf("%s: resumed: %v, told %q", name, resumed, told)
+		}
+		if _, _, resumed := p.visit(s, c, "orders"); !resumed || len(told) != 1 {
+			t.Errorf("%s: resumed by its own ticket: %v, told %q", name, resumed, told)
+		}
+	}
+}
+
 // A verifier of clients that stops saying yes, on one occasion or on all.
 type fickle struct {
 	inner mtls.Verifier

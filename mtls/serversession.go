@@ -154,6 +154,7 @@ func (c *Conn) serverRests(generation [sha256.Size]byte, own *Certificate, serve
 // openTicket finds the session behind the first identity that we know. Where it
 // may not be resumed, the handshake is a full one.
 func (c *Conn) openTicket(ctx context.Context, op *handshake.Op) handshake.Answer {
+	known := false
 	for i, identity := range op.Identities {
 		if c.resumption == nil || i == maxTried {
 			break
@@ -167,6 +168,7 @@ func (c *Conn) openTicket(ctx context.Context, op *handshake.Op) handshake.Answe
 			clear(plain)
 			continue
 		}
+		known = true
 		own, why := c.mayResume(ctx, op, s)
 		if why != "" {
 			c.declined(why)
@@ -196,7 +198,11 @@ func (c *Conn) openTicket(ctx context.Context, op *handshake.Op) handshake.Answe
 		clear(s.secret)
 		return handshake.Answer{Session: session}
 	}
-	return handshake.Answer{Session: c.psks.open(op.Identities, op.Suite)}
+	key := c.psks.open(op.Identities, op.Suite)
+	if !known && key == nil {
+		c.declined("nothing that the client offers is known here: it was cut or changed, its key is gone, or the session was used")
+	}
+	return handshake.Answer{Session: key}
 }
 
 // lookUp is the session that a client's identity stands for, nil for none.
