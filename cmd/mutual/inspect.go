@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -10,12 +12,15 @@ import (
 
 func (a *app) inspectCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "inspect FILE",
-		Short: "Say what a certificate, key, request or revocation file holds",
+		Use:   "inspect FILE | inspect HOST:PORT",
+		Short: "Say what a certificate, key, request or revocation file holds, or a server shows",
 		Long: `inspect tells what a file holds: certificates, a private key, a certificate
 request (CSR), in PEM, DER or PKCS #7, a revocation list (CRL) or an OCSP response;
 "-" reads standard input. It tells and does not judge: that is what verify is for. Of
 a private key it shows the public half.
+
+What looks like HOST:PORT is a server, unless there is a file of that name: it tells
+the chain that the server shows, whoever issued it, and shows the server nothing.
 
 With --json: an object with kind (certificate, chain, csr, key, public key, crl,
 ocsp), subject, names, serial, issuer, not_before, not_after, key, usages, ca, sha256. Of a file with
@@ -25,9 +30,13 @@ order and with the same keys, in "certificates". A private key beside them is in
 number, base (of a delta), scope, entries and revoked (the first thousand, each with
 serial, revoked_at, reason), a response revoked with a status each.`,
 		Example: `  mutual inspect orders.crt
+  mutual inspect orders.example:8443
   openssl s_client -connect example.com:443 </dev/null | mutual inspect -`,
-		Args: exactly("a file"),
-		RunE: func(_ *cobra.Command, args []string) error {
+		Args: exactly("a file or HOST:PORT"),
+		RunE: func(c *cobra.Command, args []string) error {
+			if isServer(args[0]) && !strings.HasPrefix(args[0], "unix:") {
+				return a.inspectServer(c.Context(), args[0])
+			}
 			t, err := explain.InspectFile(args[0], os.Stdin, now())
 			if err != nil {
 				return fail(exitFailed, err)
@@ -42,4 +51,17 @@ serial, revoked_at, reason), a response revoked with a status each.`,
 			return t.Write(a.out, name, now(), a.look())
 		},
 	}
+}
+
+func (a *app) inspectServer(ctx context.Context, address string) error {
+	t, story, err := explain.InspectServer(ctx, explain.Target{Address: address, Clock: now})
+	switch {
+	case err != nil:
+		return fail(exitFailed, err)
+	case t == nil:
+		return a.ended(address, story)
+	case a.json:
+		return explain.WriteJSON(a.out, t)
+	}
+	return t.Write(a.out, address, now(), a.look())
 }

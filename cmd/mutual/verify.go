@@ -272,6 +272,12 @@ func (a *app) verifyServer(c *cobra.Command, v *verifyFlags, address string) err
 		return nil
 	}
 	// It did not come to a judgement, or what came after it was wrong.
+	return a.ended(address, s)
+}
+
+// ended tells how a handshake ended that we learnt nothing else from.
+func (a *app) ended(address string, s *explain.Story) error {
+	o := &s.Verdict
 	if !a.json {
 		if o.Unreachable {
 			return a.outcome(o)
