@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/mutual-tls/mutual/internal/alert"
+	"github.com/mutual-tls/mutual/internal/code"
+	"github.com/mutual-tls/mutual/internal/ech"
 	"github.com/mutual-tls/mutual/internal/message"
 )
 
@@ -33,6 +35,35 @@ var fuzzPast = sync.OnceValue(func() past { return history(silent{}, resuming(mu
 
 var fuzzEarlyPast = sync.OnceValue(func() past { return history(silent{}, earlier(mutual())) })
 
+// fuzzKeys are what the fuzz targets encrypt hellos to, and a key that opens none.
+var fuzzKeys = sync.OnceValue(func() [2]*ech.Key {
+	key := echKey(silent{})
+	return [2]*ech.Key{key, echKey(silent{}, key)}
+})
+
+// fuzzShapes are the handshakes that scripts are played in; the last one ends with
+// what the client learns of the server's keys.
+var fuzzShapes = []string{
+	"mutual", "retry", "server only", "optional, without", "resumed", "early data",
+	"encrypted hello", "encrypted hello, retry", "encrypted hello, rejected",
+}
+
+// encrypted is a pair whose client encrypts its hello.
+func encrypted(t testing.TB, name string) *pair {
+	s, keys := mutual(), fuzzKeys()
+	if name == "encrypted hello, retry" {
+		s = askingAgain(s)
+	}
+	s.server.ECH = true
+	p := newPair(t, s)
+	p.server.keys = keys[:1]
+	if name == "encrypted hello, rejected" {
+		p.server.keys = keys[1:]
+	}
+	p.client.Machine.(*Client).Conceal(sealerTo(t, keys[0]))
+	return p
+}
+
 // silent is a test that must not fail.
 type silent struct{ testing.TB }
 
@@ -56,14 +87,15 @@ func (s *script) word() int { return int(s.byte())<<8 | int(s.byte()) }
 // true whatever it is told.
 func play(t *testing.T, side string, b []byte) *end {
 	s := &script{b}
-	names := []string{"mutual", "retry", "server only", "optional, without", "resumed", "early data"}
-	name := names[int(s.byte())%len(names)]
+	name := fuzzShapes[int(s.byte())%len(fuzzShapes)]
 	var p *pair
 	switch name {
 	case "resumed":
 		p = fuzzPast().again(t, resuming(mutual()))
 	case "early data":
 		p = fuzzEarlyPast().again(t, earlier(mutual()))
+	case "encrypted hello", "encrypted hello, retry", "encrypted hello, rejected":
+		p = encrypted(t, name)
 	default:
 		p = newPair(t, states()[name])
 	}
@@ -219,12 +251,20 @@ func scripts(shape byte) (through, late []byte) {
 }
 
 func TestTheScriptsOfTheFuzzTargetsLeadToTheEnd(t *testing.T) {
-	for shape := range byte(6) {
+	for shape := range byte(len(fuzzShapes)) {
 		through, late := scripts(shape)
 		for _, side := range []string{"client", "server"} {
 			for _, b := range [][]byte{through, late} {
-				if e := play(t, side, b); !e.done {
-					t.Errorf("shape %d, %s: not done: %v", shape, side, e.err)
+				e, wanted := play(t, side, b), true
+				if fuzzShapes[shape] == "encrypted hello, rejected" {
+					wanted = false
+					var f *Failure
+					if side == "client" && (!errors.As(e.err, &f) || f.Code != code.ECHRejected) {
+						t.Errorf("the client was rejected, and ended with %v", e.err)
+					}
+				}
+				if e.done != wanted {
+					t.Errorf("shape %d, %s: done: %v, %v", shape, side, e.done, e.err)
 				}
 			}
 		}
@@ -232,7 +272,7 @@ func TestTheScriptsOfTheFuzzTargetsLeadToTheEnd(t *testing.T) {
 }
 
 func fuzzMachine(f *testing.F, side string) {
-	for shape := range byte(6) {
+	for shape := range byte(len(fuzzShapes)) {
 		through, late := scripts(shape)
 		f.Add(through)
 		f.Add(late)
