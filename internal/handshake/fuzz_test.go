@@ -41,11 +41,12 @@ var fuzzKeys = sync.OnceValue(func() [2]*ech.Key {
 	return [2]*ech.Key{key, echKey(silent{}, key)}
 })
 
-// fuzzShapes are the handshakes that scripts are played in; the last one ends with
-// what the client learns of the server's keys.
+// fuzzShapes are the handshakes that scripts are played in; one that is rejected
+// ends with what the client learns of the server's keys.
 var fuzzShapes = []string{
 	"mutual", "retry", "server only", "optional, without", "resumed", "early data",
 	"encrypted hello", "encrypted hello, retry", "encrypted hello, rejected",
+	"raw keys", "cookie",
 }
 
 // encrypted is a pair whose client encrypts its hello.
@@ -96,6 +97,14 @@ func play(t *testing.T, side string, b []byte) *end {
 		p = fuzzEarlyPast().again(t, earlier(mutual()))
 	case "encrypted hello", "encrypted hello, retry", "encrypted hello, rejected":
 		p = encrypted(t, name)
+	case "raw keys":
+		raw := mutual()
+		raw.client.OwnTypes, raw.client.PeerTypes, raw.server.PeerTypes = kinds(rawOnly), kinds(rawFirst), kinds(rawOnly)
+		p = bare(t, raw)
+	case "cookie":
+		baked := mutual()
+		baked.server.Cookies = true
+		p = newPair(t, baked)
 	default:
 		p = newPair(t, states()[name])
 	}
@@ -272,6 +281,7 @@ func TestTheScriptsOfTheFuzzTargetsLeadToTheEnd(t *testing.T) {
 }
 
 func fuzzMachine(f *testing.F, side string) {
+	f.Add([]byte{4, deliver, answer, answer, deliver, again, answer}) // a second Finished while a ticket is made
 	for shape := range byte(len(fuzzShapes)) {
 		through, late := scripts(shape)
 		f.Add(through)

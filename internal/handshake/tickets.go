@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 
+	"github.com/mutual-tls/mutual/internal/alert"
 	"github.com/mutual-tls/mutual/internal/code"
 	"github.com/mutual-tls/mutual/internal/message"
 	"github.com/mutual-tls/mutual/internal/schedule"
@@ -84,6 +85,9 @@ func (s *Server) sealed(ticket []byte, lifetime uint32) error {
 // ticket in any case: it is how a client of TLS 1.3 learns that it was let in. A
 // lifetime of 0 says that there is nothing to resume (RFC 8446, section 4.6.1).
 func (s *Server) lastTicket() error {
+	if len(s.queue) > 0 { // nobody would take it any more
+		return s.misbehaved(alert.UnexpectedMessage, code.UnexpectedMessage, "%s came before the handshake was over", message.Type(s.queue[0].msg[0]))
+	}
 	clear(s.resumption)
 	if s.given == 0 && s.cfg.ClientAuth != NoClientCertificate && !s.cfg.QUIC { // QUIC has HANDSHAKE_DONE for it
 		var r [4 + 16]byte
