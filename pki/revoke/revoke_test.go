@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"io"
+	"log/slog"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -640,6 +641,24 @@ func TestWhatEndsIsFetchedBeforeAndFailuresArePaused(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatal("what nobody asks for is followed for ever")
 		}
+	}
+}
+
+// A disk that takes nothing more loses a cache, and no news.
+func TestNewsCountThoughTheDiskTakesNone(t *testing.T) {
+	w := newWorld(t)
+	c := w.listed()
+	dir := filepath.Join(t.TempDir(), "cache")
+	var words bytes.Buffer
+	k := w.checker(func(cfg *Config) { cfg.Cache, cfg.Log = dir, slog.New(slog.NewTextHandler(&words, nil)) })
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	w.serveBytes(w.list(1, c))
+	w.is(k, c, pki.Revoked, "")
+	k.Close() // what was under way is over
+	if !strings.Contains(words.String(), "not on disk") {
+		t.Errorf("it was logged: %q", words.String())
 	}
 }
 
