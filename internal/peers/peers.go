@@ -194,18 +194,34 @@ func taken(port int) bool {
 
 // FreePort is a port that nobody listens on now, and that nobody is given by
 // chance before its program listens there: it lies below those that the system
-// hands out by itself, is given once, and other test programs begin elsewhere.
+// hands out by itself, and is given once, to one of the test programs that run at
+// the same time. Its twin of UDP, held until this program ends, says so to the
+// others: a port that two look at is one that AwaitListening would take for the
+// other's.
 func FreePort(t testing.TB) int {
 	t.Helper()
 	for range ports {
 		port := firstPort + int(nextPort.Add(1)%ports)
+		mine, err := net.ListenPacket("udp", fmt.Sprintf(":%d", port))
+		if err != nil {
+			continue
+		}
 		if l, err := net.Listen("tcp", fmt.Sprintf(":%d", port)); err == nil {
 			_ = l.Close()
+			held.Lock()
+			held.ports = append(held.ports, mine) // one that nothing names is closed
+			held.Unlock()
 			return port
 		}
+		_ = mine.Close()
 	}
 	t.Fatalf("none of the ports from %d to %d is free", firstPort, firstPort+ports-1)
 	return 0
+}
+
+var held struct {
+	sync.Mutex
+	ports []net.PacketConn
 }
 
 // The systems' own ranges begin at 32768 or above.
