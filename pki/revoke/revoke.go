@@ -33,9 +33,9 @@ type Config struct {
 	// without.
 	InHandshake time.Duration
 	// Private lets lists and responders be on this machine and in private networks.
-	// Without, only addresses that the Internet routes are asked. Link-local addresses,
-	// where clouds have their metadata, are never asked, and nobody who is outside can
-	// redirect inside.
+	// Without, only addresses that the Internet routes are asked. Where clouds tell a
+	// machine who it is and give it keys (link-local addresses, and some others) nobody
+	// is ever asked, and nobody who is outside can redirect inside.
 	Private bool
 	// Cache is a folder for what was fetched, made with mode 0700; "" keeps it in memory
 	// alone. CacheSize is the most bytes that lie there; 0 is 256 MiB.

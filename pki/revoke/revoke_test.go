@@ -281,12 +281,12 @@ func TestAddressesInsideAreNotAskedUnlessAllowed(t *testing.T) {
 		t.Error("it was asked all the same")
 	}
 	for place, words := range map[string]string{
-		"http://169.254.169.254/latest":   "is not asked",
-		"http://[fe80::1]/":               "is not asked",
-		"http://0.0.0.0/":                 "is not asked",
-		"http://[::ffff:169.254.169.254]": "is not asked",
-		"http://[64:ff9b::a9fe:a9fe]/":    "169.254.169.254 is not asked",
-		"http://[2002:a9fe:a9fe::1]/":     "169.254.169.254 is not asked",
+		"http://169.254.169.254/latest":   "is never asked",
+		"http://[fe80::1]/":               "is never asked",
+		"http://0.0.0.0/":                 "is never asked",
+		"http://[::ffff:169.254.169.254]": "is never asked",
+		"http://[64:ff9b::a9fe:a9fe]/":    "169.254.169.254 is never asked",
+		"http://[2002:a9fe:a9fe::1]/":     "169.254.169.254 is never asked",
 		"ldap://127.0.0.1/cn=x":           "only http",
 		"http://user:word@127.0.0.1/":     "name in it",
 		"/etc/passwd":                     "no URL",
@@ -302,6 +302,34 @@ func TestAddressesInsideAreNotAskedUnlessAllowed(t *testing.T) {
 	}
 	if err := in.control(ctx, "tcp", "10.0.0.1:80", nil); err == nil {
 		t.Error("a redirect from outside leads inside")
+	}
+}
+
+// What gives a machine in a cloud its keys is no place of a list, in whatever form its
+// address comes, from a URL, a redirect or a name server that changes its mind.
+func TestWhereCloudsTellSecretsIsNeverAsked(t *testing.T) {
+	for _, allowed := range []bool{false, true} {
+		w := newWeb(allowed, time.Second)
+		for _, at := range []string{
+			"169.254.169.254:80", "169.254.170.2:80", "[::ffff:169.254.169.254]:80", "[::a9fe:a9fe]:80", "[64:ff9b::a9fe:a9fe]:80", "[64:ff9b:1::a9fe:a9fe]:80",
+			"[2002:a9fe:a9fe::]:80", "[fe80::a9fe:a9fe%eth0]:80", "[fd00:ec2::254]:80", "[fd00:ec2::23]:80", "[fd20:ce::254]:80", "100.100.100.200:80",
+			"[::ffff:100.100.100.200]:80", "[64:ff9b::6464:64c8]:80", "168.63.129.16:80", "192.0.0.192:80", "0.0.0.0:80", "0.1.2.3:80", "[::]:80",
+			"[::ffff:0.0.0.0]:80", "255.255.255.255:80", "240.0.0.1:80", "224.0.0.1:80", "[ff02::1]:80",
+		} {
+			if err := w.control(context.Background(), "tcp", at, nil); err == nil || !strings.Contains(err.Error(), "never") {
+				t.Errorf("%s, with private addresses %v: %v", at, allowed, err)
+			}
+		}
+		for _, at := range []string{"127.0.0.1:80", "[::1]:80", "[::ffff:10.0.0.1]:80", "10.0.0.1:80", "172.16.0.1:80", "192.168.0.1:80", "100.64.0.1:80", "[fd00::1]:80", "[fec0::1]:80", "[2002:7f00:1::]:80", "[64:ff9b::a00:1]:80"} {
+			if err := w.control(context.Background(), "tcp", at, nil); (err == nil) != allowed {
+				t.Errorf("%s, with private addresses %v: %v", at, allowed, err)
+			}
+		}
+		for _, at := range []string{"192.0.2.1:80", "[2001:db8::1]:80", "100.128.0.1:80", "[64:ff9b::c000:201]:80"} {
+			if err := w.control(context.Background(), "tcp", at, nil); err != nil {
+				t.Errorf("%s, with private addresses %v: %v", at, allowed, err)
+			}
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -95,9 +96,9 @@ func (w *web) control(ctx context.Context, _, address string, _ syscall.RawConn)
 	}
 	a := reached(at.Addr())
 	from, _ := ctx.Value(originKey{}).(*origin)
-	switch inside := a.IsLoopback() || a.IsPrivate() || shared.Contains(a); {
-	case a.IsLinkLocalUnicast(), a.IsMulticast(), a.IsUnspecified(), a == broadcast:
-		return fmt.Errorf("the address %s is not asked", a)
+	switch inside := within(a, private); {
+	case a.IsMulticast(), within(a, never):
+		return fmt.Errorf("the address %s is never asked", a)
 	case inside && !w.private:
 		return fmt.Errorf("the address %s is of this machine or of a private network, which is not asked unless that is allowed", a)
 	case inside && from != nil && from.outside.Load():
@@ -109,26 +110,52 @@ func (w *web) control(ctx context.Context, _, address string, _ syscall.RawConn)
 }
 
 // reached is the address of IPv4 that an address leads to, where it holds one: through
-// a translator (RFC 6052, section 2.1) or a relay (RFC 3056) what is inside can be
-// written as if it were outside.
+// a translator (RFC 6052, section 2.1; RFC 8215) or a relay (RFC 3056), or compatible
+// with it (RFC 4291, section 2.5.5.1), what is inside can be written as if it were
+// outside.
 func reached(a netip.Addr) netip.Addr {
-	a = a.Unmap()
+	a = a.Unmap().WithZone("")
 	b := a.As16()
 	switch {
-	case translated.Contains(a):
+	case a.Is4(), a == netip.IPv6Unspecified(), a == netip.IPv6Loopback():
+	case within(a, translated):
 		return netip.AddrFrom4([4]byte(b[12:]))
 	case relayed.Contains(a):
 		return netip.AddrFrom4([4]byte(b[2:6]))
 	}
-	return a.WithZone("")
+	return a
+}
+
+func within(a netip.Addr, list []netip.Prefix) bool {
+	return slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+func prefixes(list ...string) (out []netip.Prefix) {
+	for _, p := range list {
+		out = append(out, netip.MustParsePrefix(p))
+	}
+	return out
 }
 
 var (
-	translated = netip.MustParsePrefix("64:ff9b::/96")
+	translated = prefixes("64:ff9b::/96", "64:ff9b:1::/48", "::/96")
 	relayed    = netip.MustParsePrefix("2002::/16")
 
-	shared    = netip.MustParsePrefix("100.64.0.0/10") // RFC 6598
-	broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+	// never are addresses that are not asked, whatever is allowed: none of a service,
+	// and those where clouds tell a machine who it is, and give it keys.
+	never = prefixes(
+		"0.0.0.0/8", "::/128", "240.0.0.0/4", // nobody's; 0.0.0.0 is this machine, where it is anything
+		"169.254.0.0/16", "fe80::/10", // link-local, where most clouds have them
+		"fd00:ec2::/32",      // Amazon's, over IPv6
+		"fd20:ce::/32",       // Google's, over IPv6
+		"100.100.100.200/32", // Alibaba's
+		"168.63.129.16/32",   // Azure's
+		"192.0.0.0/24",       // RFC 6890, section 2.2.2; 192.0.0.192 is Oracle's
+	)
+	// private are those of this machine and of private networks (RFC 1918, RFC 4193,
+	// RFC 6598), of benchmarks (RFC 2544), and what was site-local (RFC 3879).
+	private = prefixes("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "100.64.0.0/10",
+		"198.18.0.0/15", "fec0::/10")
 )
 
 // get fetches what it is.
