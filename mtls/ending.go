@@ -347,7 +347,7 @@ func (c *Conn) recheckAs(ctx context.Context, a *admission) bool {
 	}
 	claim := Claim{
 		Occasion: Recheck, Role: c.peerRole(), Chain: a.claim.Chain, RawKey: a.claim.RawKey, PreShared: a.claim.PreShared,
-		OCSP: a.claim.OCSP, Timestamps: a.claim.Timestamps, Delegated: a.claim.Delegated, ServerName: c.serverName,
+		OCSP: a.claim.OCSP, AskedOCSP: a.claim.AskedOCSP, Timestamps: a.claim.Timestamps, Delegated: a.claim.Delegated, ServerName: c.serverName,
 		Now: now, Remote: c.transport.RemoteAddr(), parsed: a.claim.parsed,
 	}
 	v, err := ask(ctx, c.verifier, &claim)

@@ -1,7 +1,9 @@
 package mtls_test
 
 import (
+	"context"
 	"crypto"
+	"crypto/sha256"
 	"crypto/x509/pkix"
 	"testing"
 	"time"
@@ -89,6 +91,33 @@ func TestAStapleDecidesWhereItMust(t *testing.T) {
 	} {
 		if _, err := mtls.NewStaple(own, b, nil, time.Now()); err == nil {
 			t.Errorf("%s: made a staple", why)
+		}
+	}
+}
+
+// What a full handshake would refuse, judging again refuses, too: who was asked for an
+// answer and showed none is not let in by a verifier that wants one, for having come
+// before it.
+func TestARecheckKnowsWhetherAnAnswerWasAskedFor(t *testing.T) {
+	h := newHouse(t)
+	l := h.issuing.Leaf("web", mint.Extension(pkix.Extension{Id: []int{1, 3, 6, 1, 5, 5, 7, 1, 24}, Value: []byte{0x30, 3, 2, 1, 5}}))
+	for _, asked := range []bool{false, true} {
+		swap := mtls.NewSwapVerifier(mtls.Pin(sha256.Sum256(l.Cert.RawSubjectPublicKeyInfo)))
+		sc, cc := h.serverConfig(), h.clientConfig()
+		sc.Clients, sc.Beside.OCSP, cc.Identity = mtls.Required(swap), asked, certificate(t, l)
+		s := newServer(t, sc)
+		sconn, _, serr, cerr := meet(t, s, newClient(t, cc), "orders")
+		if serr != nil || cerr != nil {
+			t.Fatal(serr, cerr)
+		}
+		swap.Set(h.verifier())
+		s.Recheck(context.Background())
+		cause := context.Cause(sconn.Context())
+		if (cause != nil) != asked {
+			t.Fatalf("asked %v, and it ended with %v", asked, cause)
+		}
+		if asked && refusal(t, cause).Code != "M0140" {
+			t.Error(cause)
 		}
 	}
 }

@@ -57,8 +57,9 @@ type Claim struct {
 	// Delegated is when the delegated credential ends by which the peer proved itself,
 	// in place of the key in its leaf; zero for none. The verdict ends with it.
 	Delegated time.Time
-	// AskedOCSP is whether the peer was asked for responses now: a certificate that
-	// says that it comes with one (must-staple, RFC 7633) is then refused without.
+	// AskedOCSP is whether the peer was asked for responses: now, or at a Recheck, when
+	// it showed its chain. A certificate that says that it comes with one (must-staple,
+	// RFC 7633) is then refused without.
 	AskedOCSP bool
 	// ServerName is whom a client means to reach, "" when a client is judged.
 	ServerName string

@@ -315,10 +315,9 @@ func (r *OCSPResponse) About(c, issuer *Certificate, at time.Time) (*OCSPAnswer,
 		return nil, errors.New(r.fault)
 	}
 	var found *ocspSingle
-	for i := range r.answers {
-		if r.answers[i].of(c, issuer) {
-			found = &r.answers[i]
-			break
+	for i := range r.answers { // of several the one that revokes
+		if one := &r.answers[i]; one.of(c, issuer) && (found == nil || found.status == OCSPGood) {
+			found = one
 		}
 	}
 	switch {
@@ -334,7 +333,7 @@ func (r *OCSPResponse) About(c, issuer *Certificate, at time.Time) (*OCSPAnswer,
 		return nil, errors.New("it has no end, so nobody can tell whether it is the newest")
 	case found.next.Before(found.this):
 		return nil, errors.New("it ends before it begins")
-	case !at.Before(found.next.Add(revocationSkew)):
+	case at.After(found.next.Add(revocationSkew)):
 		return nil, fmt.Errorf("it ended at %s", stamp(found.next))
 	}
 	delegate, err := r.signer(issuer, at)

@@ -128,8 +128,8 @@ func TestAnOCSPResponseAnswersAboutTheCertificateThatItNamesWhole(t *testing.T) 
 		"a delegate of before":  {good(by(r.leaf(t, "ocsp", usage(x509.ExtKeyUsageOCSPSigning), valid(-3*time.Hour, -time.Hour)))), "not valid"},
 		"a delegate not shown":  {good(func(x *responder) { x.signer = delegate }), "somebody else"},
 		"forged":                {good(func(x *responder) { x.signer = &entity{r.Certificate, p256()} }), "did not sign"},
-		"over":                  {good(func(x *responder) { x.next = now.Add(-revocationSkew) }), "ended at"},
-		"in the skew":           {good(func(x *responder) { x.next = now.Add(-revocationSkew + time.Second) }), ""},
+		"over":                  {good(func(x *responder) { x.next = now.Add(-revocationSkew - time.Second) }), "ended at"},
+		"in the skew":           {good(func(x *responder) { x.next = now.Add(-revocationSkew) }), ""},
 		"to come":               {good(func(x *responder) { x.this = now.Add(revocationSkew + time.Second); x.next = now.Add(time.Hour) }), "begins at"},
 		"without an end":        {good(func(x *responder) { x.next = time.Time{} }), "no end"},
 		"of the future":         {good(func(x *responder) { x.produced = now.Add(time.Hour) }), "future"},
@@ -210,6 +210,66 @@ func TestARevokedOrUnstapledLeafIsRefused(t *testing.T) {
 	q.OCSP = nil
 	if v := Verify(ask(must, true, respond(must, i))); v.Staple == nil || v.Staple.Status != OCSPGood {
 		t.Errorf("the verdict tells %+v", v.Staple)
+	}
+}
+
+// Who was admitted by the answer beside a certificate that must come with one stands as
+// long as that, in every mode and whatever a list says for longer; and to its last
+// moment, as a connection's end is judged.
+func TestWhoMustStapleStandsByItsStaple(t *testing.T) {
+	s := stand(t)
+	must := s.inter.leaf(t, "api.internal", mustStaple)
+	x := respond(must, s.inter)
+	x.next = now.Add(time.Hour)
+	end := x.next.Add(revocationSkew)
+	for _, mode := range []RevocationMode{RevocationGiven, RevocationSoft, RevocationHard} {
+		q := standing{s.root, s.inter, must}.question()
+		q.Stapled, q.OCSP, q.Revocation, q.RevocationLeafOnly = true, []*OCSPResponse{mustOCSP(t, x.make(t))}, mode, true
+		q.RevocationLists = []*RevocationList{s.inter.list(t, func(l *x509.RevocationList) { l.NextUpdate = now.Add(100 * time.Hour) })}
+		v := accept(t, q)
+		if !v.NotAfter.Equal(end) {
+			t.Errorf("%v: until %v, and the answer is over at %v", mode, v.NotAfter, end)
+		}
+		q.At = end
+		accept(t, q)
+		q.At = end.Add(time.Second)
+		refuse(t, q, code.NoStaple)
+		q.Stapled, q.At = false, now
+		if v := Verify(q); !v.OK || v.NotAfter.Equal(end) {
+			t.Errorf("%v: nobody asked, and it is %v until %v", mode, v.OK, v.NotAfter)
+		}
+	}
+}
+
+// Why an answer that was shown does not count is told, also where nobody needs it.
+func TestAnAnswerThatDoesNotCountIsTold(t *testing.T) {
+	s := stand(t)
+	x := respond(s.leaf, s.inter)
+	x.this, x.next = now.Add(-2*time.Hour), now.Add(-time.Hour)
+	for mode, words := range map[RevocationMode]string{RevocationGiven: "does not count: it ended", RevocationSoft: "let pass: a response that does not count"} {
+		q := s.question()
+		q.OCSP, q.Stapled, q.Revocation = []*OCSPResponse{mustOCSP(t, x.make(t))}, true, mode
+		v := Explain(q)
+		told := false
+		for _, c := range v.Paths[0].Checks {
+			told = told || c.Name == "revocation" && strings.Contains(c.Found, words)
+		}
+		if !v.OK || !told {
+			t.Errorf("%v: %v, and told %+v", mode, v.OK, v.Paths[0].Checks)
+		}
+	}
+}
+
+// Where a response speaks of a certificate twice, what revokes it counts.
+func TestOfTwoAnswersTheOneThatRevokesCounts(t *testing.T) {
+	r := root(t, "R")
+	l := r.leaf(t, "api.internal")
+	good, bad := respond(l, r), respond(l, r)
+	bad.status = revokedStatus
+	both := mustOCSP(t, good.make(t))
+	both.answers = append(both.answers, mustOCSP(t, bad.make(t)).answers...)
+	if a, err := both.About(l.Certificate, r.Certificate, now); err != nil || a.Status != OCSPRevoked {
+		t.Errorf("%+v, %v", a, err)
 	}
 }
 

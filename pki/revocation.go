@@ -545,6 +545,9 @@ func (s *search) revocationAt(i int) (code.Code, string) {
 	}
 	if i == 0 {
 		s.staple = stapled
+		if stapled != nil && s.q.Stapled && s.path[0].MustStaple() { // whatever else is known, and by any mode
+			s.endsBy(stapled.NextUpdate)
+		}
 	}
 	switch {
 	case st.State == Revoked:
@@ -552,10 +555,16 @@ func (s *search) revocationAt(i int) (code.Code, string) {
 	case i == 0 && stapled == nil && s.q.Stapled && s.path[0].MustStaple():
 		return code.NoStaple, missing
 	case st.State == NotRevoked:
-		if end := st.Until.Add(revocationSkew); s.q.Revocation != RevocationSoft && (s.ends.IsZero() || end.Before(s.ends)) {
-			s.ends = end
+		if s.q.Revocation != RevocationSoft {
+			s.endsBy(st.Until)
 		}
 		return "", st.Found
+	}
+	if i == 0 && len(s.q.OCSP) > 0 && stapled == nil { // of authorities nobody is shown one
+		if st.Found != "" {
+			st.Found += "; "
+		}
+		st.Found += missing
 	}
 	if st.Found == "" {
 		st.Found = nothingKnown
@@ -573,6 +582,13 @@ func (s *search) revocationAt(i int) (code.Code, string) {
 		return code.BadRevocationList, st.Found
 	}
 	return "", st.Found
+}
+
+// endsBy has the judgement end where something ends that it rests on.
+func (s *search) endsBy(t time.Time) {
+	if t = t.Add(revocationSkew); s.ends.IsZero() || t.Before(s.ends) {
+		s.ends = t
+	}
 }
 
 const nothingKnown = "nothing that was given is about it"
