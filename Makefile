@@ -25,7 +25,7 @@ build:
 
 test:
 	@for module in $(if $(filter ./...,$(TESTS)),$(MODULES),.); do \
-		(cd $$module && go test -race -json $(TESTS)) || echo "{\"Action\":\"exit\",\"Package\":\"$$module\"}"; \
+		(cd $$module && go test -race -timeout 20m -json $(TESTS)) || echo "{\"Action\":\"exit\",\"Package\":\"$$module\"}"; \
 	done | go run ./internal/house/report
 
 peers:

@@ -69,6 +69,18 @@ func report(r io.Reader, w io.Writer, strict bool) bool {
 			}
 			fmt.Fprint(w, strings.Join(output[k], ""))
 			delete(output, k)
+			if e.Test != "" {
+				break
+			}
+			// A package that ran out of time, or panicked, leaves tests that never
+			// ended: why it did so is in what they printed.
+			for left, said := range output {
+				waits := strings.HasPrefix(said[len(said)-1], "=== PAUSE")
+				if left.pkg == e.Package && !waits && !slices.Contains(skipped, left) {
+					fmt.Fprintf(w, "never ended: %s\n%s", left.test, strings.Join(said, ""))
+					delete(output, left)
+				}
+			}
 		}
 	}
 	if err := lines.Err(); err != nil {

@@ -18,6 +18,7 @@ func TestWhatARunAmountsTo(t *testing.T) {
 		{"a skip is told", skip + pass, false, true, "skip  p TestB: b_test.go:3: openssl is missing"},
 		{"a skip fails in CI", skip + pass, true, false, "a skip is a failure"},
 		{"a failure shows its output", `{"Action":"output","Package":"p","Test":"TestC","Output":"expected 1\n"}` + "\n" + `{"Action":"fail","Package":"p","Test":"TestC"}` + "\n" + pass, false, false, "expected 1"},
+		{"a test that never ended shows its output", `{"Action":"output","Package":"p","Test":"TestD","Output":"panic: test timed out\n"}` + "\n" + `{"Action":"fail","Package":"p"}` + "\n", false, false, "never ended: TestD\npanic: test timed out"},
 		{"what does not build", `{"Action":"build-output","ImportPath":"q","Output":"x.go:1: no\n"}` + "\n" + `{"Action":"build-fail","ImportPath":"q"}` + "\n" + pass, false, false, "x.go:1: no"},
 		{"a module that could not be tested", pass + `{"Action":"exit","Package":"other"}` + "\n", false, false, "in the module other"},
 		{"nothing ran", "", false, false, "no test ran"},
