@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"sync"
 	"time"
 
@@ -30,19 +31,17 @@ type trust struct {
 	mu        sync.Mutex
 	statement api.Statement
 	anchors   *api.Verified
-	lists     map[string]*revocations // by issuer
+	lists     map[string]revocations // by issuer
 }
 
-// revocations is one issuer's list, as it was verified.
+// revocations is one issuer's list, as it was verified, and the issuer.
 type revocations struct {
-	raw, issuer []byte // DER
-	number      int64
-	update      time.Time
-	serials     map[string]bool
+	*pki.RevocationList
+	issuer *pki.Certificate
 }
 
 func openTrust(h home, domain string, o Options) (*trust, error) {
-	t := &trust{home: h, domain: domain, options: o, lists: make(map[string]*revocations)}
+	t := &trust{home: h, domain: domain, options: o, lists: make(map[string]revocations)}
 	if err := h.readJSON(anchorsFile, &t.statement); err != nil {
 		return nil, err
 	}
@@ -78,11 +77,13 @@ func (t *trust) blind() bool {
 }
 
 // judge is the verifier of this moment.
+//
+// The lists are read as pki reads them, and looked up here: mtls.WithRevocation asks
+// whether a path stands, and what an authority of ours has taken back is out wherever
+// it is shown, by any list that ever came, also by one whose time is over because
+// nobody reaches the authority any more.
 func (t *trust) judge() mtls.Verifier {
-	revoked := make(map[string]map[string]bool, len(t.lists))
-	for issuer, l := range t.lists {
-		revoked[issuer] = l.serials
-	}
+	lists := maps.Clone(t.lists)
 	return mtls.AllOf(mtls.AuthoritiesWith(pki.NewAnchors(t.anchors.Roots...), pki.Private), mtls.VerifierOf(
 		sha256.Sum256([]byte("the revocations of "+t.domain)), // which are looked up each time
 		func(_ context.Context, claim *mtls.Claim) (*mtls.Verdict, error) {
@@ -97,7 +98,11 @@ func (t *trust) judge() mtls.Verifier {
 			// Whatever was shown counts, not the path alone: who shows a revoked
 			// intermediate stands on it.
 			for _, c := range chain {
-				if revoked[string(c.X509.RawIssuer)][c.Serial()] {
+				l, listed := lists[string(c.X509.RawIssuer)]
+				if listed {
+					_, listed = l.Entry(c)
+				}
+				if listed {
 					return &mtls.Verdict{Code: string(code.CertificateRevoked), Reason: fmt.Sprintf("the certificate of %s, serial %s, was revoked by %s", c.Label(), c.Serial(), c.IssuerLabel())}, nil
 				}
 			}
@@ -142,8 +147,8 @@ func (t *trust) revise(lists, issuers [][]byte) error {
 	}
 	var kept api.Revocations
 	for _, l := range t.lists {
-		kept.Lists = append(kept.Lists, l.raw)
-		kept.Issuers = append(kept.Issuers, l.issuer)
+		kept.Lists = append(kept.Lists, l.Raw)
+		kept.Issuers = append(kept.Issuers, l.issuer.Raw)
 	}
 	t.swap() // in force also where the disk is full
 	if werr := t.home.writeJSON(revocationsFile, kept); werr != nil && err == nil {
@@ -186,48 +191,38 @@ func (t *trust) readLists(lists, issuers [][]byte) (changed bool, err error) {
 }
 
 func (t *trust) readList(der []byte, issuers []*pki.Certificate, changed *bool) error {
-	crl, err := x509.ParseRevocationList(der)
+	list, err := pki.ParseRevocationList(der)
 	if err != nil {
 		return errors.New("a list of revocations does not parse")
 	}
 	var issuer *pki.Certificate
 	for _, c := range issuers {
-		if bytes.Equal(crl.RawIssuer, c.X509.RawSubject) && crl.CheckSignatureFrom(c.X509) == nil {
+		if list.IssuedBy(c) && c.X509.KeyUsage&x509.KeyUsageCRLSign != 0 && list.SignedBy(c) {
 			issuer = c
 		}
 	}
 	switch {
 	case issuer == nil:
 		return errors.New("a list of revocations is not signed by an issuer of ours")
-	case crl.Number == nil || !crl.Number.IsInt64():
-		return errors.New("a list of revocations has no number")
-	case crl.ThisUpdate.After(t.options.Clock().Add(skew)):
-		return fmt.Errorf("a list of revocations is of %s, which is to come", crl.ThisUpdate.UTC().Format(time.RFC3339))
+	case list.Fault() != "":
+		return fmt.Errorf("a list of revocations can't be relied on: %s", list.Fault())
+	case list.Base() != nil:
+		return errors.New("a list of revocations says only what has changed")
+	case list.ThisUpdate.After(t.options.Clock().Add(skew)):
+		return fmt.Errorf("a list of revocations is of %s, which is to come", list.ThisUpdate.UTC().Format(time.RFC3339))
 	}
-	number := crl.Number.Int64()
-	key := string(crl.RawIssuer)
-	if now := t.lists[key]; now != nil {
-		if bytes.Equal(now.raw, der) {
+	key := string(issuer.X509.RawSubject)
+	if now, ok := t.lists[key]; ok {
+		if now.SHA256() == list.SHA256() {
 			return nil
 		}
-		if number <= now.number {
-			return fmt.Errorf("a list of revocations has the number %d, and %d is in use", number, now.number)
+		if !list.Newer(now.RevocationList) {
+			return fmt.Errorf("a list of revocations has the number %s, and %s is in use", list.Number(), now.Number())
 		}
 	}
-	l := &revocations{raw: der, issuer: issuer.Raw, number: number, update: crl.ThisUpdate, serials: make(map[string]bool, len(crl.RevokedCertificateEntries))}
-	for _, e := range crl.RevokedCertificateEntries {
-		l.serials[serialHex(e.SerialNumber.Bytes())] = true
-	}
-	t.lists[key] = l
+	t.lists[key] = revocations{list, issuer}
 	*changed = true
 	return nil
-}
-
-func serialHex(b []byte) string {
-	if len(b) == 0 {
-		b = []byte{0}
-	}
-	return fmt.Sprintf("%x", b)
 }
 
 // certified says whether a root in force has certified an issuer.
@@ -237,7 +232,7 @@ func (t *trust) certified(c *pki.Certificate) bool {
 		return false
 	}
 	for _, r := range t.anchors.Roots {
-		if c.X509.CheckSignatureFrom(r.X509) == nil && c.X509.IsCA {
+		if c.X509.IsCA && c.IssuedInName(r) && c.CheckSignatureBy(r) == nil {
 			return true
 		}
 	}
