@@ -163,7 +163,7 @@ var certificateEntries = []Entry{
 		alert.CertificateUnknown},
 	{RevocationUnknown, "whether it is revoked is not known",
 		"Certificates are refused here unless their authority says that they are not revoked (hard fail), and nothing that can be relied on says so of one on the path: no revocation list, no OCSP response, none yet, or none any more. What is missing, and why, stands beside this code.",
-		"See that this machine reaches the places that the certificate names (`mutual inspect FILE` lists them), or give the authority's list with --crl. Where a certificate names no place and its authority makes no list, only --revocation soft lets it pass.",
+		"What was not fetched yet is being fetched now: try again in a moment. Else see that this machine reaches the places that the certificate names (`mutual inspect FILE` lists them), or give the authority's list with --crl. Where a certificate names no place and its authority makes no list, only --revocation soft lets it pass.",
 		alert.CertificateUnknown},
 	{BadDelegation, "delegated credential does not stand",
 		"The peer proved itself by a delegated credential, a key that the key of its certificate signed for a few days. It is over, reaches further than seven days, was not signed by that key, or the certificate does not allow delegation.",

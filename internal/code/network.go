@@ -67,6 +67,7 @@ const (
 	ReloadFailed        Code = "M0809"
 	UpstreamFailed      Code = "M0810"
 	ListenFailed        Code = "M0811"
+	NewsNotFetched      Code = "M0812"
 )
 
 var gatewayEntries = []Entry{
@@ -113,5 +114,9 @@ var gatewayEntries = []Entry{
 	{ListenFailed, "can't listen",
 		"The gateway could not open its listening address.",
 		"The cause stands beside this code: a port below 1024 needs a privilege, an address has to be this machine's.",
+		alert.CloseNotify},
+	{NewsNotFetched, "news of revocations were not fetched",
+		"A place that a certificate names for its authority's revocation list, or the authority's OCSP responder, did not answer, or not with anything that can be relied on. It is tried again, at growing distances of at most an hour and a half; what was fetched before stays in use until it ends.",
+		"See that this machine reaches the place, and what it gives: `curl -sSf -o list.crl URL`, then `mutual inspect list.crl`. Why it failed stands beside this code. Until it is mended, lists can be given as files (--crl).",
 		alert.CloseNotify},
 }

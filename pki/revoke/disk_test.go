@@ -42,26 +42,54 @@ func TestWhatIsOnDiskOutlivesAnEndAndIsNotBelievedBlindly(t *testing.T) {
 	if w.asked.Load() != before {
 		t.Error("what is on disk was fetched again")
 	}
+	it := &item{key: key{kind: aList, url: w.server.URL + "/list.crl", issuer: w.issuer().SHA256}, issuer: w.issuer()}
+	cachedAs := func(it *item, answer []byte) []byte {
+		b, err := appendCached(it, answer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	elsewhere := *it
+	elsewhere.url += "2"
 	for why, b := range map[string][]byte{
-		"forged":  append([]byte(cacheMagic), w.listBy(mint.Root("Root"), 8, nil)...),
-		"cut off": append([]byte(cacheMagic), w.list(2)[:100]...),
-		"other":   []byte("other"),
+		"forged":          cachedAs(it, w.listBy(mint.Root("Root"), 8, nil)),
+		"cut off":         cachedAs(it, w.list(2)[:100]),
+		"another place's": cachedAs(&elsewhere, w.list(9, c)),
+		"cut off before":  cachedAs(it, w.list(2))[:100],
+		"of before":       append([]byte("mutual revocation 1\n"), w.list(9, c)...),
+		"other":           []byte("other"),
+		"nothing":         nil,
 	} {
 		if err := os.WriteFile(name, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		w.serveBytes(w.list(5))
 		w.is(w.checker(cached), c, pki.NotRevoked, "number 5")
-		_ = why
+		if t.Failed() {
+			t.Fatal(why)
+		}
 	}
 }
 
 func TestTheFolderOfWhatWasFetchedIsBounded(t *testing.T) {
 	dir := t.TempDir()
 	d := &disk{dir: dir, most: 1000}
+	issuer := parsed(t, mint.Root("Root").DER)
+	d.most += 4 * int64(len(issuer.Raw))
+	of := func(i int) *item {
+		return &item{key: key{kind: aList, url: strings.Repeat("x", i), issuer: issuer.SHA256}, issuer: issuer}
+	}
+	half := filepath.Join(dir, ".new-1")
+	if err := os.WriteFile(half, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(half, time.Now(), time.Now().Add(-2*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
 	for i := range 10 {
-		id := key{kind: aList, url: strings.Repeat("x", i)}
-		if err := d.store(&id, make([]byte, 200)); err != nil {
+		id := of(i)
+		if err := d.store(id, make([]byte, 200)); err != nil {
 			t.Fatal(err)
 		}
 		// Files of one instant have no order: give each its own.
@@ -70,14 +98,14 @@ func TestTheFolderOfWhatWasFetchedIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	last := key{kind: aList, url: strings.Repeat("x", 9)}
-	if _, err := d.load(&last); err != nil {
+	last := of(9)
+	if _, err := d.load(last); err != nil {
 		t.Error(err)
 	}
 	if files, _ := os.ReadDir(dir); len(files) != 4 {
 		t.Errorf("%d files", len(files))
 	}
-	if d.store(&last, make([]byte, 1001)) == nil {
+	if d.store(last, make([]byte, d.most)) == nil {
 		t.Error("more than there may be is stored")
 	}
 }
@@ -115,26 +143,34 @@ func FuzzCachedFile(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(append([]byte(cacheMagic), b...), true)
+	add := func(kind kind, answer []byte) {
+		it := &item{key: key{kind: kind, url: "http://pki.example/"}, issuer: issuer, about: c}
+		b, err := appendCached(it, answer)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	add(aList, b)
 	b, err = ocsp.CreateResponse(root.Cert, root.Cert, ocsp.Response{SerialNumber: c.X509.SerialNumber, ThisUpdate: now, NextUpdate: now.Add(time.Hour)}, root.Key)
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(append([]byte(cacheMagic), b...), false)
+	add(aResponse, b)
 	k, err := New(Config{})
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Fuzz(func(t *testing.T, b []byte, list bool) {
-		der, err := readCached(b)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		it, answer, err := readCached(b)
 		if err != nil {
 			return
 		}
-		it := &item{key: key{kind: aResponse}, issuer: issuer, about: c}
-		if list {
-			it.kind = aList
+		again, err := appendCached(it, answer)
+		if err != nil || !bytes.Equal(again, b) {
+			t.Fatalf("written again it is another: %v", err)
 		}
-		if k.take(it, der, true) == nil && it.list == nil && it.response == nil {
+		if k.take(it, answer, true) == nil && it.list == nil && it.response == nil {
 			t.Error("taken, and nothing is there")
 		}
 	})

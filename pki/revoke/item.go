@@ -21,13 +21,15 @@ type item struct {
 
 	list     *pki.RevocationList
 	response *pki.OCSPResponse
-	bytes    int       // of the response
+	bytes    int // of the response
+	status   pki.OCSPStatus
 	from, to time.Time // when what is held is the newest
 
 	used, due time.Time
 	fails     int
 	why       string        // the last failure
 	looked    bool          // whether the disk was looked at
+	recalled  bool          // whether it is from the disk, and nobody asked for it since
 	asked     bool          // whether all were made to ask again since it was used
 	done      chan struct{} // not nil while it is fetched; closed then
 }
@@ -53,7 +55,11 @@ func (it *item) missing() string {
 // begin starts to fetch what is due, or joins in where that goes on. It is called with
 // the lock held, and nil says that there is nothing to wait for.
 func (k *Checker) begin(it *item) chan struct{} {
-	if it.done != nil || it.due.After(k.cfg.Clock()) || k.ctx.Err() != nil {
+	now := k.now()
+	if it.due.After(now.Add(maxRefresh)) {
+		it.due = now // nothing is put off so long: our clock was put back
+	}
+	if it.done != nil || it.recalled || it.due.After(now) || k.ctx.Err() != nil {
 		return it.done
 	}
 	done := make(chan struct{})
@@ -99,10 +105,14 @@ func (k *Checker) follow() {
 // remembered, and on connections that stand, nobody asks for days, and their news are
 // not to be lost.
 func (k *Checker) due() (ask bool) {
-	now := k.cfg.Clock()
+	now := k.now()
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.silent.forget(now)
 	for _, it := range k.items {
+		if it.used.After(now) { // our clock was put back
+			it.used = now
+		}
 		idle := now.Sub(it.used)
 		if it.done == nil && idle > forgetAfter {
 			k.forget(it)
@@ -134,22 +144,20 @@ const (
 // fetch fetches it once: from the disk, if that was not looked at, and where nothing
 // current is there from its place.
 func (k *Checker) fetch(it *item) {
-	news := false
-	if !it.looked {
-		it.looked = true
-		if k.disk != nil {
-			if b, err := k.disk.load(&it.key); err == nil && k.take(it, b, true) == nil {
-				news = true
-				k.mu.Lock()
-				k.plan(it)
-				ready := it.due.After(k.cfg.Clock())
-				k.mu.Unlock()
-				if ready {
-					k.changed()
-					return
-				}
+	if !it.looked && k.disk != nil {
+		if b, err := k.disk.load(it); err == nil && k.recall(it, b) {
+			k.changed()
+			k.mu.Lock()
+			ready := it.due.After(k.now())
+			k.mu.Unlock()
+			if ready {
+				return
 			}
 		}
+	}
+	it.looked = true
+	if k.postponed(it) {
+		return
 	}
 	b, err := k.web.get(k.ctx, it)
 	before := it.sum()
@@ -160,30 +168,48 @@ func (k *Checker) fetch(it *item) {
 		return
 	}
 	k.mu.Lock()
+	again := it.fails
+	k.silent.heard(it.url, err, k.now())
 	if err != nil {
 		it.why = err.Error()
-		pause := min(minPause<<min(it.fails, 20), maxPause)
+		it.due = k.now().Add(pause(it.fails))
 		it.fails++
-		it.due = k.cfg.Clock().Add(pause + rand.N(pause/2))
 	} else {
 		it.why, it.fails = "", 0
 		k.plan(it)
 	}
+	held := it.held()
 	k.mu.Unlock()
-	if err != nil {
-		k.cfg.Log.Warn("news of revocations were not fetched: "+err.Error(), "from", host(it.url), "issuer", it.issuer.Label())
+	k.tell(held, it.sum() != before, again)
+	if it.sum() == before {
+		return
 	}
-	if it.sum() != before {
-		news = true
-		if k.disk != nil {
-			if err := k.disk.store(&it.key, b); err != nil {
-				k.cfg.Log.Warn("fetched news of revocations are not on disk: " + err.Error())
-			}
+	if k.disk != nil {
+		if err := k.disk.store(it, b); err != nil {
+			k.cfg.Log.Warn("fetched news of revocations are not on disk: " + err.Error())
 		}
 	}
-	if news {
-		k.changed()
+	k.changed()
+}
+
+// recall takes what lay on the disk, and says whether it did.
+func (k *Checker) recall(it *item, answer []byte) bool {
+	it.looked = true
+	if k.take(it, answer, true) != nil {
+		return false
 	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.plan(it); k.now().After(it.to) {
+		it.due = k.now()
+	}
+	return true
+}
+
+// pause is how long nothing is tried after so many failures in a row, and one more.
+func pause(fails int) time.Duration {
+	d := min(minPause<<min(fails, 20), maxPause)
+	return d + rand.N(d/2)
 }
 
 // sum is what is held, to see whether it changed.
@@ -198,7 +224,7 @@ func (it *item) sum() any {
 // that not everybody comes at once; and within a day, since a list that holds for a
 // year may be followed by another one tomorrow.
 func (k *Checker) plan(it *item) {
-	now := k.cfg.Clock()
+	now := k.now()
 	quarter := it.to.Sub(it.from) / 4
 	due := it.to
 	if quarter > 0 {
@@ -224,9 +250,10 @@ func (k *Checker) plan(it *item) {
 // than the issuer's signed may be that of the issuer's new key, which pki finds out;
 // from the disk none is taken, and none in place of one that the issuer's key signed
 // and that holds. Anybody on the way can make such a list: whatever its number, it
-// stands in the way of nothing.
+// stands in the way of nothing. One that has ended is taken from the disk alone, where
+// nobody can have kept a newer one back: whom it names stays revoked.
 func (k *Checker) take(it *item, b []byte, disk bool) error {
-	now := k.cfg.Clock()
+	now := k.now()
 	if it.kind == aResponse {
 		r, err := pki.ParseOCSPResponse(b)
 		if err != nil {
@@ -242,7 +269,7 @@ func (k *Checker) take(it *item, b []byte, disk bool) error {
 			return fmt.Errorf("an OCSP response of %s, and one of %s was there before", stamp(a.ThisUpdate), stamp(it.from))
 		}
 		k.memory += len(b) - it.size()
-		it.response, it.bytes, it.from, it.to = r, len(b), a.ThisUpdate, a.NextUpdate
+		it.response, it.bytes, it.status, it.from, it.to = r, len(b), a.Status, a.ThisUpdate, a.NextUpdate
 		k.count++ // no answer of before counts from here on
 		k.makeRoom()
 		return nil
@@ -260,7 +287,7 @@ func (k *Checker) take(it *item, b []byte, disk bool) error {
 		return fmt.Errorf("a list that begins at %s", stamp(r.ThisUpdate))
 	case r.NextUpdate.IsZero():
 		return errors.New("a list without an end")
-	case now.After(r.NextUpdate.Add(skew)):
+	case now.After(r.NextUpdate.Add(skew)) && !disk:
 		return fmt.Errorf("a list that ended at %s", stamp(r.NextUpdate))
 	}
 	signed := r.SignedBy(it.issuer)

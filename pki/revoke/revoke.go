@@ -38,9 +38,13 @@ type Config struct {
 	// is ever asked, and nobody who is outside can redirect inside.
 	Private bool
 	// Cache is a folder for what was fetched, made with mode 0700; "" keeps it in memory
-	// alone. CacheSize is the most bytes that lie there; 0 is 256 MiB.
+	// alone. Several processes may share it. CacheSize is the most bytes that lie there;
+	// 0 is 256 MiB.
 	Cache     string
 	CacheSize int64
+	// Recall has New read all that lies there, so that a process that was started anew
+	// knows what the one before it knew. Without, each is read when it is asked for.
+	Recall bool
 	// Timeout is how long one fetch may take; 0 is 30 s.
 	Timeout time.Duration
 	// Log is told what is fetched and what fails; nil tells nobody.
@@ -82,6 +86,7 @@ type Checker struct {
 	files     []*pki.RevocationList
 	seen      string // what the files looked like
 	items     map[key]*item
+	silent    silent
 	memory    int
 	instance  [16]byte
 	count     uint64
@@ -122,7 +127,7 @@ func New(cfg Config) (*Checker, error) {
 		return nil, errors.New("times and sizes of a revocation checker can't be less than nothing")
 	}
 	k := &Checker{cfg: cfg, web: newWeb(cfg.Private, cfg.Timeout), slots: make(chan struct{}, maxFetches), wake: make(chan struct{}, 1),
-		items: make(map[key]*item), listeners: make(map[int]func())}
+		items: make(map[key]*item), silent: make(silent), listeners: make(map[int]func())}
 	_, _ = rand.Read(k.instance[:])
 	if cfg.Cache != "" {
 		if err := folder.Make(cfg.Cache); err != nil {
@@ -133,11 +138,41 @@ func New(cfg Config) (*Checker, error) {
 	if err := k.readFiles(); err != nil {
 		return nil, err
 	}
+	if cfg.Recall && k.disk != nil {
+		if err := k.recallAll(); err != nil {
+			return nil, fmt.Errorf("the folder for fetched revocation lists: %w", err)
+		}
+	}
 	k.ctx, k.cancel = context.WithCancel(context.Background())
 	if cfg.Fetch || len(cfg.Files) > 0 {
 		k.work.Go(k.follow)
 	}
 	return k, nil
+}
+
+// now is the time by the wall clock: what is signed ends by the calendar, and a
+// machine's sleep counts.
+func (k *Checker) now() time.Time { return k.cfg.Clock().Round(0) }
+
+// recallAll reads what lies on disk, the newest first, as much as is kept in memory.
+// Whoever wrote it there chose the places, so none is asked before somebody needs it.
+func (k *Checker) recallAll() error {
+	names, err := k.disk.names()
+	for _, name := range names {
+		if len(k.items) >= maxItems/2 || k.memory > maxMemory/2 {
+			break
+		}
+		it, answer, err := k.disk.read(name)
+		if err != nil || k.web.refuse(it.url) != "" || k.items[it.key] != nil {
+			continue
+		}
+		it.used, it.recalled = k.now(), true
+		k.items[it.key] = it
+		if !k.recall(it, answer) {
+			delete(k.items, it.key)
+		}
+	}
+	return err
 }
 
 // Close stops what goes on by the side, and waits for it. What is held stays.
@@ -225,7 +260,7 @@ func (k *Checker) Evidence(c, issuer *pki.Certificate) pki.Evidence {
 // wanted are the items about c. Those that are new are fetched soon.
 func (k *Checker) wanted(c, issuer *pki.Certificate) (items []*item, none string) {
 	p := c.RevocationPlaces()
-	now := k.cfg.Clock()
+	now := k.now()
 	var refused string
 	add := func(kind kind, place string) *item {
 		if len(items) == maxPlaces {
@@ -244,10 +279,10 @@ func (k *Checker) wanted(c, issuer *pki.Certificate) (items []*item, none string
 			k.makeRoom()
 			it = &item{key: id, issuer: issuer, about: c}
 			k.items[id] = it
-			select {
-			case k.wake <- struct{}{}:
-			default:
-			}
+			k.soon()
+		} else if it.recalled {
+			it.recalled = false
+			k.soon()
 		}
 		it.used, it.asked = now, false
 		if !slices.Contains(items, it) {
@@ -276,6 +311,14 @@ func (k *Checker) wanted(c, issuer *pki.Certificate) (items []*item, none string
 		none = c.Label() + " names no place of a list and no OCSP responder"
 	}
 	return items, none
+}
+
+// soon has follow look at what is due.
+func (k *Checker) soon() {
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
 }
 
 // makeRoom forgets the item that was not asked for longest, where there are too many.
@@ -351,7 +394,7 @@ func (k *Checker) Fetch(ctx context.Context, path []*pki.Certificate) {
 // It proves nothing of issuer: that its path stands is for the caller to know.
 func (k *Checker) Status(ctx context.Context, c, issuer *pki.Certificate) *pki.RevocationStatus {
 	k.Fetch(ctx, []*pki.Certificate{c, issuer})
-	return pki.RevocationOf(c, issuer, k.Evidence(c, issuer), k.cfg.Clock())
+	return pki.RevocationOf(c, issuer, k.Evidence(c, issuer), k.now())
 }
 
 // name is what the item's file in the cache is called.

@@ -2,6 +2,7 @@ package revoke
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/rand"
 	"crypto/x509"
@@ -253,6 +254,12 @@ func TestWhatAPlaceMayCostIsBounded(t *testing.T) {
 				}
 			}
 		}, "more than"},
+		"it compresses": {c, func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("Content-Encoding", "gzip")
+			z := gzip.NewWriter(rw)
+			_, _ = z.Write(w.list(1))
+			_ = z.Close()
+		}, "not a revocation list"},
 		"it fails": {c, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusInternalServerError) }, "status 500"},
 		"it sends control characters": {c, func(rw http.ResponseWriter, r *http.Request) {
 			conn, _, err := rw.(http.Hijacker).Hijack()

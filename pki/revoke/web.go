@@ -200,6 +200,10 @@ func (w *web) ask(ctx context.Context, method, place string, body []byte, most i
 	r.Header.Set("User-Agent", "mutual")
 	answer, err := w.client.Do(r)
 	if err != nil {
+		var network net.Error
+		if errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded) {
+			return nil, &silence{plain(err)}
+		}
 		return nil, plain(err)
 	}
 	defer answer.Body.Close()
