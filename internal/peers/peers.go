@@ -80,7 +80,7 @@ func StartCommand(t testing.TB, cmd *exec.Cmd) *Process {
 	t.Helper()
 	p := &Process{Cmd: cmd, t: t, done: make(chan struct{})}
 	p.Cmd.Stdout, p.Cmd.Stderr = &p.out, &p.out
-	p.Cmd.WaitDelay = time.Second
+	p.Cmd.WaitDelay = lastWords
 	ownGroup(p.Cmd)
 	if err := p.Cmd.Start(); err != nil {
 		t.Fatalf("%s: %v", cmd.Path, err)
@@ -137,7 +137,7 @@ func (p *Process) Await(s string) {
 // what that is.
 func (p *Process) AwaitThat(what string, wanted func(output string) bool) {
 	p.t.Helper()
-	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(Patience); ; time.Sleep(5 * time.Millisecond) {
 		ended := p.Ended() // before the look, so that its last words are looked at
 		if wanted(p.Output()) {
 			return
@@ -146,7 +146,7 @@ func (p *Process) AwaitThat(what string, wanted func(output string) bool) {
 			p.t.Fatalf("%s ended (%v) and never printed %s, but\n%s", filepath.Base(p.Cmd.Path), p.err, what, p.Output())
 		}
 		if time.Now().After(end) {
-			p.t.Fatalf("%s did not print %s in %v, but\n%s", filepath.Base(p.Cmd.Path), what, patience, p.Output())
+			p.t.Fatalf("%s did not print %s in %v, but\n%s", filepath.Base(p.Cmd.Path), what, Patience, p.Output())
 		}
 	}
 }
@@ -155,7 +155,7 @@ func (p *Process) AwaitThat(what string, wanted func(output string) bool) {
 // many a test server takes one connection and ends.
 func (p *Process) AwaitListening(port int) {
 	p.t.Helper()
-	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(Patience); ; time.Sleep(10 * time.Millisecond) {
 		if taken(port) {
 			return
 		}
@@ -165,13 +165,18 @@ func (p *Process) AwaitListening(port int) {
 		default:
 		}
 		if time.Now().After(end) {
-			p.t.Fatalf("%s does not listen on port %d after %v:\n%s", filepath.Base(p.Cmd.Path), port, patience, p.Output())
+			p.t.Fatalf("%s does not listen on port %d after %v:\n%s", filepath.Base(p.Cmd.Path), port, Patience, p.Output())
 		}
 	}
 }
 
-// patience is how long anything may take to start. It is not a measurement.
-const patience = 2 * time.Minute
+// Patience is how long anything may take that usually takes no time: to start, to
+// shake hands, to end. It is not a measurement.
+const Patience = 2 * time.Minute
+
+// lastWords is how long what a program printed may take to come when it has ended.
+// Where that is never, because a child of its own holds the pipe, it costs as much.
+const lastWords = 10 * time.Second
 
 // taken is whether somebody listens on the port, on any address. The kernel is
 // asked, and not the port: a look that bound it would be in the program's way.
@@ -231,15 +236,15 @@ var nextPort atomic.Uint32
 
 func init() { nextPort.Store(uint32(os.Getpid()) * 331) }
 
-// Run runs a program to its end, for at most a minute, and answers with what it
-// printed and its exit code.
+// Run runs a program to its end, for as long as Patience lasts, and answers with
+// what it printed and its exit code.
 func Run(t testing.TB, input string, program string, args ...string) (output string, code int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Stdin = strings.NewReader(input)
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = lastWords
 	ownGroup(cmd)
 	cmd.Cancel = func() error { killGroup(cmd); return nil }
 	out, err := cmd.CombinedOutput()
@@ -248,7 +253,7 @@ func Run(t testing.TB, input string, program string, args ...string) (output str
 	case err == nil:
 		return string(out), 0
 	case ctx.Err() != nil:
-		t.Fatalf("%s did not end within %v:\n%s", filepath.Base(program), patience, out)
+		t.Fatalf("%s did not end within %v:\n%s", filepath.Base(program), Patience, out)
 	case errors.As(err, &exit):
 		return string(out), exit.ExitCode()
 	}
