@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/mutual-tls/mutual/internal/api"
@@ -43,16 +44,17 @@ func Connect(cfg Config, to Target) (*Gateway, error) {
 		return nil, err
 	}
 	g.listener, g.recheck = l, to.Recheck
-	g.session = func(ctx context.Context, c net.Conn) { g.outbound(ctx, c, to) }
+	var a admission
+	g.session = func(ctx context.Context, c net.Conn) { g.outbound(ctx, c, to, &a) }
 	return g, nil
 }
 
 // outbound never lets a refusal pass for an empty answer: where the server can't
 // be reached or proven, or refuses us, the plain side sees its connection break.
-func (g *Gateway) outbound(ctx context.Context, plain net.Conn, to Target) {
+func (g *Gateway) outbound(ctx context.Context, plain net.Conn, to Target, a *admission) {
 	secure, err := to.Reach(ctx)
 	if err == nil && plain.LocalAddr().Network() == "unix" {
-		err = admitted(ctx, secure)
+		err = a.of(ctx, secure)
 	}
 	if err != nil {
 		awaitUnread(plain)
@@ -81,22 +83,40 @@ func (g *Gateway) unreached(to Target, err error) {
 	}
 }
 
-// admissionTime is how long a connection over a Unix socket waits for the server's
-// judgement of us. Our own servers give it with their first words; what others
-// keep to themselves can't be waited for.
-const admissionTime = 500 * time.Millisecond
+// How long a connection over a Unix socket waits for the server's judgement of us.
+// Our own servers give it with their first words, which may take one that is busy
+// a while. What others keep to themselves can't be waited for: once a server has,
+// it is given little time.
+const (
+	admissionTime = 5 * time.Second
+	silentTime    = 500 * time.Millisecond
+)
 
-// admitted answers with the server's refusal, if it comes in time. A Unix socket
-// can't be reset. It breaks only while bytes lie in it that nobody read, and ends
-// else as after an orderly answer: so nothing is read from it before the server
-// has judged us, and a refusal is no empty answer there either.
-func admitted(ctx context.Context, secure *mtls.Conn) error {
-	ctx, cancel := context.WithTimeout(ctx, admissionTime)
-	defer cancel()
-	err := secure.Admitted(ctx)
-	if err == nil || errors.Is(err, mtls.ErrAdmissionUnknown) {
-		return nil
+// admission awaits a server's judgements, over and over.
+type admission struct{ silent atomic.Bool }
+
+// of answers with the server's refusal, if it comes in time. A Unix socket can't
+// be reset. It breaks only while bytes lie in it that nobody read, and ends else as
+// after an orderly answer: so nothing is read from it before the server has judged
+// us, and a refusal is no empty answer there either.
+func (a *admission) of(ctx context.Context, secure *mtls.Conn) error {
+	limit := admissionTime
+	if a.silent.Load() {
+		limit = silentTime
 	}
-	_ = secure.Abort()
-	return err
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	switch err := secure.Admitted(ctx); {
+	case err == nil:
+		a.silent.Store(false)
+		return nil
+	case errors.Is(err, mtls.ErrAdmissionUnknown):
+		if ctx.Err() != nil {
+			a.silent.Store(true)
+		}
+		return nil
+	default:
+		_ = secure.Abort()
+		return err
+	}
 }

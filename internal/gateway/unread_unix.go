@@ -14,7 +14,7 @@ import (
 const unreadTime = time.Second
 
 // awaitUnread waits until there is something to read in a Unix socket, so that it
-// breaks when it is closed (see admitted); a TCP connection breaks anyway.
+// breaks when it is closed (see admission); a TCP connection breaks anyway.
 func awaitUnread(c net.Conn) {
 	s, ok := c.(syscall.Conn)
 	if !ok || c.LocalAddr().Network() != "unix" {
