@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/mutual-tls/mutual"
+	"github.com/mutual-tls/mutual/internal/peers"
 	"github.com/mutual-tls/mutual/mtls"
 )
 
@@ -168,11 +169,7 @@ func TestOfSeveralAddressesTheOneWhereTheServiceIsIsTaken(t *testing.T) {
 		t.Errorf("a service that never came: %+v", r)
 	}
 	wrong, right := w.listen(other, "web"), w.listen(orders, "web")
-	dead, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = dead.Close()
+	dead := fmt.Sprintf("127.0.0.1:%d", peers.FreePort(t))
 	advertise := func(addresses ...string) {
 		t.Helper()
 		if err := orders.Advertise(addresses...); err != nil {
@@ -180,7 +177,7 @@ func TestOfSeveralAddressesTheOneWhereTheServiceIsIsTaken(t *testing.T) {
 		}
 		w.at("orders", addresses...)
 	}
-	advertise(dead.Addr().String(), wrong.Addr().String(), right.Addr().String())
+	advertise(dead, wrong.Addr().String(), right.Addr().String())
 	c, err := mutual.Dial(t.Context(), web, "orders")
 	if err != nil {
 		t.Fatal(err)
@@ -190,7 +187,7 @@ func TestOfSeveralAddressesTheOneWhereTheServiceIsIsTaken(t *testing.T) {
 	}
 	_ = c.Close()
 	// Changes reach whoever follows; then nobody at the address is the one.
-	advertise(dead.Addr().String(), wrong.Addr().String())
+	advertise(dead, wrong.Addr().String())
 	w.until("the other is refused for its name", func() bool {
 		c, err = mutual.Dial(t.Context(), web, "orders")
 		if err == nil {
@@ -243,7 +240,7 @@ func TestWhoIsRevokedIsCutOffAndNotLetInAgain(t *testing.T) {
 				})
 			}
 			w.revoke(revoked)
-			_ = c.SetReadDeadline(time.Now().Add(2 * time.Minute))
+			_ = c.SetReadDeadline(time.Now().Add(peers.Patience))
 			_, err = c.Read(make([]byte, 1))
 			if r, ok := mtls.RefusalOf(err); !ok || r.Alert.String() != "certificate_revoked" {
 				t.Errorf("the connection ended with %v", err)
@@ -386,7 +383,7 @@ func TestCloseEndsAllThatRestsOnTheIdentity(t *testing.T) {
 	if err := <-served; !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Serve ended with %v", err)
 	}
-	_ = c.SetReadDeadline(time.Now().Add(2 * time.Minute))
+	_ = c.SetReadDeadline(time.Now().Add(peers.Patience))
 	_, err = c.Read(make([]byte, 1))
 	if r, ok := mtls.RefusalOf(err); !ok || r.Timeout() {
 		t.Errorf("the connection to it did not break off: %v", err)

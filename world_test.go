@@ -21,6 +21,7 @@ import (
 	"github.com/mutual-tls/mutual/internal/ca"
 	"github.com/mutual-tls/mutual/internal/ca/server"
 	"github.com/mutual-tls/mutual/internal/join"
+	"github.com/mutual-tls/mutual/internal/peers"
 	"github.com/mutual-tls/mutual/mtls"
 	"github.com/mutual-tls/mutual/mtls/nethttp"
 )
@@ -31,7 +32,7 @@ type world struct {
 	*testing.T
 	dir       string
 	authority *ca.Authority
-	address   string
+	address   string // its, and again when it was away: the system gives the port to nobody else
 	clock     *hand
 	log       *lines // what all programs log
 
@@ -56,7 +57,7 @@ func newLonelyWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	w := &world{T: t, dir: dir, clock: &hand{}, log: &lines{}}
+	w := &world{T: t, dir: dir, address: fmt.Sprintf("127.0.0.1:%d", peers.FreePort(t)), clock: &hand{}, log: &lines{}}
 	if err := ca.Create(t.Context(), w.options()); err != nil {
 		t.Fatal(err)
 	}
@@ -84,12 +85,8 @@ func (w *world) start() {
 	fatal(err)
 	admin, err := server.ListenAdmin(o.Folder)
 	fatal(err)
-	if w.address == "" {
-		w.address = "127.0.0.1:0"
-	}
 	front, err := net.Listen("tcp", w.address)
 	fatal(err)
-	w.address = front.Addr().String()
 	s, err := server.New(context.Background(), server.Config{Authority: w.authority, Listen: front, Admin: admin,
 		Advertise: []string{w.address}, Log: o.Log, Clock: w.clock.Now})
 	fatal(err)
@@ -175,7 +172,7 @@ func (w *world) at(service string, addresses ...string) {
 // until waits for a condition.
 func (w *world) until(what string, is func() bool) {
 	w.Helper()
-	for end := time.Now().Add(2 * time.Minute); !is(); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(peers.Patience); !is(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			w.Fatalf("it never came about that %s; the log:\n%s", what, w.log)
 		}
@@ -230,7 +227,7 @@ func (w *world) listen(id *mutual.Identity, allow ...string) *mtls.Listener {
 // ask sends a line over c and reads it back.
 func ask(c *mtls.Conn) error {
 	const said = "is anybody there?"
-	_ = c.SetDeadline(time.Now().Add(2 * time.Minute))
+	_ = c.SetDeadline(time.Now().Add(peers.Patience))
 	if _, err := io.WriteString(c, said); err != nil {
 		return err
 	}
@@ -313,7 +310,7 @@ func (w *world) goroutines() int {
 // goroutinesAreBack waits until no more goroutines run than before.
 func (w *world) goroutinesAreBack(before int) {
 	w.Helper()
-	for end := time.Now().Add(2 * time.Minute); runtime.NumGoroutine() > before; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(peers.Patience); runtime.NumGoroutine() > before; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			all := make([]byte, 1<<20)
 			w.Fatalf("%d goroutines, and %d before:\n%s", runtime.NumGoroutine(), before, all[:runtime.Stack(all, true)])

@@ -8,6 +8,7 @@ import (
 	"encoding/asn1"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/mutual-tls/mutual/internal/mint"
+	"github.com/mutual-tls/mutual/internal/peers"
 )
 
 // command runs a command line, and answers with its exit code and its words.
@@ -135,12 +137,7 @@ func listen(t *testing.T, handle func(net.Conn)) string {
 func TestTellingCommandsEndWithTheirExitCodes(t *testing.T) {
 	d := newDesk(t)
 	plain := listen(t, func(c net.Conn) { _, _ = c.Write([]byte("SSH-2.0-x\r\n")); _, _ = c.Read(make([]byte, 1)) })
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody := l.Addr().String()
-	_ = l.Close()
+	nobody := fmt.Sprintf("127.0.0.1:%d", peers.FreePort(t))
 	trust, us := "--server-ca="+d.file("ca.crt"), []string{"--cert=" + d.file("web.crt"), "--key=" + d.file("web.key")}
 	past := time.Now().AddDate(-1, 0, 0).Format(time.DateOnly)
 	for name, c := range map[string]struct {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/mutual-tls/mutual/internal/api"
 	"github.com/mutual-tls/mutual/internal/code"
+	"github.com/mutual-tls/mutual/internal/peers"
 	"github.com/mutual-tls/mutual/mtls"
 )
 
@@ -309,7 +310,7 @@ func TestFiftyAgentsAtOnce(t *testing.T) {
 		}
 		for _, a := range agents {
 			all.Go(func() {
-				ctx, cancel := context.WithTimeout(w.ctx, patience)
+				ctx, cancel := context.WithTimeout(w.ctx, peers.Patience)
 				defer cancel()
 				var where []string
 				w.awaitOr(ctx, func() bool { where, _ = a.Addresses(ctx, "orders"); return len(where) == 1 })

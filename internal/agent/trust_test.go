@@ -212,11 +212,14 @@ func TestASecondRootIsFollowedAndKept(t *testing.T) {
 			t.Error("the first root is not trusted any more")
 		}
 	}
-	select {
-	case <-changed:
-	default:
-		t.Error("nobody was told that trust has changed")
-	}
+	w.await("somebody is told that trust has changed", func() bool {
+		select {
+		case <-changed:
+			return true
+		default:
+			return false
+		}
+	})
 	stop()
 	w.stop()
 	if again := w.reopen(a); !admits(t, again, chain) {

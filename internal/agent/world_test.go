@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -19,6 +20,7 @@ import (
 	"github.com/mutual-tls/mutual/internal/ca/server"
 	"github.com/mutual-tls/mutual/internal/code"
 	"github.com/mutual-tls/mutual/internal/join"
+	"github.com/mutual-tls/mutual/internal/peers"
 	"github.com/mutual-tls/mutual/keystore"
 	"github.com/mutual-tls/mutual/mtls"
 )
@@ -81,7 +83,9 @@ type world struct {
 
 func newWorld(t *testing.T, change ...func(*ca.Options)) *world {
 	t.Helper()
-	w := &world{T: t, ctx: t.Context(), clock: &hand{}, book: &book{}, folder: filepath.Join(t.TempDir(), "ca"), address: "127.0.0.1:0"}
+	w := &world{T: t, ctx: t.Context(), clock: &hand{}, book: &book{}, folder: filepath.Join(t.TempDir(), "ca")}
+	// The system gives this port to nobody else while the authority is away.
+	w.address = fmt.Sprintf("127.0.0.1:%d", peers.FreePort(t))
 	w.options = ca.Options{Folder: w.folder, Clock: w.clock.Now, Log: w.book.log()}
 	for _, c := range change {
 		c(&w.options)
@@ -109,7 +113,6 @@ func (w *world) start() {
 	if err != nil {
 		w.Fatal(err)
 	}
-	w.address = l.Addr().String()
 	socket, err := server.ListenAdmin(w.folder)
 	if err != nil {
 		w.Fatal(err)
@@ -226,14 +229,10 @@ func (w *world) run(agents ...*Agent) (stop func()) {
 	return stop
 }
 
-// patience is how long anything may take that usually takes no time. It is not a
-// measurement.
-const patience = 2 * time.Minute
-
 // await waits until something is so.
 func (w *world) await(what string, is func() bool) {
 	w.Helper()
-	for end := time.Now().Add(patience); !is(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(peers.Patience); !is(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			w.Fatalf("it never came to be that %s", what)
 		}
@@ -329,7 +328,7 @@ func (w *world) serve(cfg mtls.ServerConfig) *answering {
 				a.mu.Lock()
 				a.reached++
 				a.mu.Unlock()
-				_ = c.SetReadDeadline(time.Now().Add(patience))
+				_ = c.SetReadDeadline(time.Now().Add(peers.Patience))
 				b := make([]byte, 4096)
 				for {
 					n, err := c.Read(b)
@@ -375,7 +374,7 @@ func (w *world) speak(from *Agent, to string, name string) error {
 		return err
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(peers.Patience))
 	if _, err := conn.Write([]byte("word")); err != nil {
 		return err
 	}

@@ -1,22 +1,19 @@
 package joined
 
 import (
+	"fmt"
 	"net"
 	"strings"
 	"testing"
 
 	"github.com/mutual-tls/mutual/internal/e2e/stage"
+	"github.com/mutual-tls/mutual/internal/peers"
 )
 
 // dead is an address that nobody listens at.
 func dead(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", peers.FreePort(t))
 }
 
 // What is expected is the name, never the address: an address where nobody

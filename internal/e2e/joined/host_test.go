@@ -6,9 +6,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/mutual-tls/mutual/internal/e2e/stage"
+	"github.com/mutual-tls/mutual/internal/peers"
 )
 
 // awaitStatus waits for an authority that another process serves than before.
@@ -57,7 +57,7 @@ func TestTheAuthorityOutlivesTheServeThatHostsIt(t *testing.T) {
 	if err := orders.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	if err := orders.Wait(time.Minute); err != nil {
+	if err := orders.Wait(peers.Patience); err != nil {
 		t.Fatal(err)
 	}
 	if !says(orders, "the authority of "+before.Domain+" stops with this process") {
@@ -123,7 +123,7 @@ func TestAnAuthorityOfItsOwn(t *testing.T) {
 	if err := orders.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	if err := orders.Wait(time.Minute); err != nil || says(orders, "stops with this process") {
+	if err := orders.Wait(peers.Patience); err != nil || says(orders, "stops with this process") {
 		t.Errorf("%v:\n%s", err, orders.Output())
 	}
 	if h.status().Process != authority.Cmd.Process.Pid {
@@ -134,7 +134,7 @@ func TestAnAuthorityOfItsOwn(t *testing.T) {
 	if err := authority.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	if err := authority.Wait(time.Minute); err != nil {
+	if err := authority.Wait(peers.Patience); err != nil {
 		t.Error(err)
 	}
 	// Now the serve that runs on hosts it.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/mutual-tls/mutual/internal/e2e/stage"
+	"github.com/mutual-tls/mutual/internal/peers"
 )
 
 // load asks at every address, again and again, until stop is called, which says
@@ -225,7 +226,7 @@ func TestAnAgentThatIsKilledWhileItRenewsGoesOn(t *testing.T) {
 		if err := web.Cmd.Process.Signal(syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
-		_ = web.Wait(time.Minute)
+		_ = web.Wait(peers.Patience)
 	}
 	// An answer that is outstanding is taken first: its key is not to be lost here.
 	settled := h.caller("b", line, "--lifetime", "1h")

@@ -46,6 +46,7 @@ type house struct {
 	t             *testing.T
 	program       string
 	dir, data, to string
+	at            string // where its authority listens: see listening
 	clock         *clock // of all its processes; nil for the true one
 }
 
@@ -107,6 +108,16 @@ func (h *house) start(args ...string) *stage.Gate {
 	return stage.Start(h.t, h.t.TempDir(), h.command(args...))
 }
 
+// listening is where the authority listens, and again when it was away: at a port
+// that the system gives to nobody else meanwhile.
+func (h *house) listening() string {
+	h.t.Helper()
+	if h.at == "" {
+		h.at = fmt.Sprintf("127.0.0.1:%d", peers.FreePort(h.t))
+	}
+	return h.at
+}
+
 // orders serves the service "orders", and the authority with it.
 func (h *house) orders(more ...string) *stage.Gate {
 	h.t.Helper()
@@ -115,13 +126,13 @@ func (h *house) orders(more ...string) *stage.Gate {
 
 func (h *house) serve(name string, more ...string) *stage.Gate {
 	h.t.Helper()
-	return h.start(append([]string{"serve", name, "--to", h.to, "--data", h.data, "--listen", "127.0.0.1:0", "--ca-listen", "127.0.0.1:0"}, more...)...)
+	return h.start(append([]string{"serve", name, "--to", h.to, "--data", h.data, "--listen", "127.0.0.1:0", "--ca-listen", h.listening()}, more...)...)
 }
 
 // authority serves the authority alone.
 func (h *house) authority(more ...string) *stage.Gate {
 	h.t.Helper()
-	return h.start(append([]string{"ca", "--data", h.data, "--listen", "127.0.0.1:0"}, more...)...)
+	return h.start(append([]string{"ca", "--data", h.data, "--listen", h.listening()}, more...)...)
 }
 
 // caller connects by a line on a machine of its own.
@@ -144,11 +155,11 @@ func (h *house) runAt(data string, args ...string) (string, int) {
 	return h.runCommand(h.command(append(args, "--data", data)...))
 }
 
-// runCommand runs it to its end, for at most a minute.
+// runCommand runs it to its end.
 func (h *house) runCommand(cmd *exec.Cmd) (string, int) {
 	h.t.Helper()
 	p := peers.StartCommand(h.t, cmd)
-	_ = p.Wait(time.Minute)
+	_ = p.Wait(peers.Patience)
 	if !p.Ended() {
 		h.t.Fatalf("%v does not end:\n%s", cmd.Args, p.Output())
 	}
