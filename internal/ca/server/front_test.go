@@ -18,6 +18,7 @@ import (
 
 	"github.com/mutual-tls/mutual/internal/api"
 	"github.com/mutual-tls/mutual/internal/code"
+	"github.com/mutual-tls/mutual/internal/peers"
 	"github.com/mutual-tls/mutual/mtls"
 )
 
@@ -131,7 +132,7 @@ func TestOnlyTheTwoProtocolsAreSpoken(t *testing.T) {
 // say writes to a connection, and reads one answer.
 func say(t testing.TB, c *mtls.Conn, text string) *http.Response {
 	t.Helper()
-	_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(peers.Patience))
 	if _, err := io.WriteString(c, text); err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +226,7 @@ func TestARevokedCertificateIsShownTheDoor(t *testing.T) {
 	if _, err := w.ca.Revoke(w.ctx, api.RevokeRequest{Target: "web"}); err != nil {
 		t.Fatal(err)
 	}
-	_ = standing.SetReadDeadline(time.Now().Add(30 * time.Second))
+	_ = standing.SetReadDeadline(time.Now().Add(peers.Patience))
 	_, err = standing.Read(make([]byte, 1))
 	if r, ok := mtls.RefusalOf(err); !ok || r.Code != string(code.RefusedCertificateRevoked) {
 		t.Errorf("what stood: %v", err)
@@ -279,10 +280,30 @@ func TestASlowSenderIsCut(t *testing.T) {
 	}
 }
 
+// narrow is a listener whose connections hold little that nobody reads: else the
+// system would take in thousands of answers first, and the authority work for all
+// of them.
+type narrow struct{ net.Listener }
+
+func (n narrow) Accept() (net.Conn, error) {
+	c, err := n.Listener.Accept()
+	if err == nil {
+		narrowed(c)
+	}
+	return c, err
+}
+
+func narrowed(c net.Conn) {
+	if tcp, ok := c.(*net.TCPConn); ok {
+		_ = tcp.SetReadBuffer(4 << 10)
+		_ = tcp.SetWriteBuffer(4 << 10)
+	}
+}
+
 // Whoever asks and asks, and never reads an answer, is waited for by its own
 // connection alone: it takes no place from those who work, and changes nothing.
 func TestSlowReadersKeepNobodyOut(t *testing.T) {
-	w := newWorld(t)
+	w := newWorldAt(t, func(l net.Listener) net.Listener { return narrow{l} })
 	before := w.record()
 	many := strings.Repeat("GET "+api.PathCRL+" HTTP/1.1\r\nHost: a\r\n\r\n", 500)
 	for range 3 {
@@ -291,10 +312,7 @@ func TestSlowReadersKeepNobodyOut(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Abort() // it is stuck, and meant to be
-		if tcp, ok := conn.NetConn().(*net.TCPConn); ok {
-			_ = tcp.SetReadBuffer(4 << 10)
-			_ = tcp.SetWriteBuffer(4 << 10)
-		}
+		narrowed(conn.NetConn())
 		for stuck := false; !stuck; { // until the authority can't answer, and so reads no more
 			_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
 			_, err := io.WriteString(conn, many)

@@ -90,6 +90,12 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
+	return newWorldAt(t, func(l net.Listener) net.Listener { return l })
+}
+
+// newWorldAt is one whose port is a listener in between.
+func newWorldAt(t testing.TB, between func(net.Listener) net.Listener) *world {
+	t.Helper()
 	w := &world{TB: t, ctx: t.Context(), clock: &hand{}, book: &book{}, folder: filepath.Join(t.TempDir(), "ca")}
 	log := slog.New(slog.NewJSONHandler(w.book, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	o := ca.Options{Folder: w.folder, Clock: w.clock.Now, Log: log}
@@ -109,7 +115,7 @@ func newWorld(t testing.TB) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.server, err = New(w.ctx, Config{Authority: w.ca, Listen: l, Admin: socket, Advertise: []string{w.port}, Log: log, Clock: w.clock.Now})
+	w.server, err = New(w.ctx, Config{Authority: w.ca, Listen: between(l), Admin: socket, Advertise: []string{w.port}, Log: log, Clock: w.clock.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
