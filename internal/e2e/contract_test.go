@@ -49,7 +49,7 @@ func TestAGatewaySaysInJSONWhatGoesOn(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	late := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+	late := time.AfterFunc(peers.Patience, func() { _ = cmd.Process.Kill() })
 	t.Cleanup(func() { late.Stop(); _ = cmd.Process.Kill() })
 	d := json.NewDecoder(r)
 	var ready line

@@ -95,7 +95,7 @@ func stayingDemo(t *testing.T, args ...string) (p *peers.Process, folder string)
 func nothingIsLeft(t *testing.T, folder string, all []story) {
 	t.Helper()
 	processes := 0
-	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(peers.Patience); ; time.Sleep(5 * time.Millisecond) {
 		left, err := os.ReadDir(folder)
 		if err != nil {
 			t.Fatal(err)
@@ -252,7 +252,7 @@ func TestTheDemosLinesWorkAsTheyArePrinted(t *testing.T) {
 			secretsAreTheirOwners(t, folder)
 			demo.Await("M0402") // the demo has seen who was refused
 			_ = demo.Cmd.Process.Signal(os.Interrupt)
-			if err := demo.Wait(2 * time.Minute); err != nil {
+			if err := demo.Wait(peers.Patience); err != nil {
 				t.Errorf("it ended with %v", err)
 			}
 			if form == "json" {
@@ -302,7 +302,7 @@ func TestADemoThatIsStoppedOrKilledLeavesNothing(t *testing.T) {
 			if err := demo.Cmd.Process.Signal(how); err != nil {
 				t.Fatal(err)
 			}
-			if err := demo.Wait(2 * time.Minute); err == nil {
+			if err := demo.Wait(peers.Patience); err == nil {
 				t.Error("it ended well, in the middle of its story")
 			}
 			nothingIsLeft(t, folder, all)
@@ -323,7 +323,7 @@ func TestADemoWhoseGatewayFallsFailsAndSaysSo(t *testing.T) {
 		t.Fatal(err)
 	}
 	var exit *exec.ExitError
-	if err := demo.Wait(2 * time.Minute); !errors.As(err, &exit) || exit.ExitCode() != 1 {
+	if err := demo.Wait(peers.Patience); !errors.As(err, &exit) || exit.ExitCode() != 1 {
 		t.Errorf("it ended with %v, expected exit code 1", err)
 	}
 	// A request may notice before the demo does.

@@ -190,7 +190,7 @@ func (r *reader) follow(b block) {
 		case strings.Contains(b.script, "mutual connect"):
 			p.Await("listening on")
 		default:
-			for end := time.Now().Add(60 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			for end := time.Now().Add(peers.Patience); ; time.Sleep(10 * time.Millisecond) {
 				if _, err := os.Stat(announced); err == nil {
 					return
 				}

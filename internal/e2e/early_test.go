@@ -42,7 +42,7 @@ func (w *world) earlyCaller() *mtls.Client {
 // handshake is over.
 func request(t *testing.T, c *mtls.Client, address, early, late string) (status int, body string, became mtls.EarlyData) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), peers.Patience)
 	defer cancel()
 	transport, err := net.Dial("tcp", address)
 	if err != nil {
@@ -53,7 +53,7 @@ func request(t *testing.T, c *mtls.Client, address, early, late string) (status 
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(time.Minute))
+	_ = conn.SetDeadline(time.Now().Add(peers.Patience))
 	if conn.EarlyRoom() > 0 {
 		_, err = conn.WriteEarly([]byte(early))
 	} else {
@@ -127,7 +127,7 @@ func TestRequestsThatCameEarly(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(time.Minute))
+	_ = conn.SetDeadline(time.Now().Add(peers.Patience))
 	if _, err := conn.WriteEarly([]byte(two)); err != nil {
 		t.Fatal(err)
 	}

@@ -82,10 +82,7 @@ var (
 
 func TestAncientCallersAreRefused(t *testing.T) {
 	w := newWorld(t)
-	s, err := mtls.NewServer(mtls.ServerConfig{Identity: own(t, w.issuing.Leaf("orders")), Clients: mtls.Required(w.verifier())})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := w.server(mtls.ServerConfig{Identity: own(t, w.issuing.Leaf("orders")), Clients: mtls.Required(w.verifier())})
 	l, err := s.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +97,7 @@ func TestAncientCallersAreRefused(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer c.Close()
-				_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+				_ = c.SetDeadline(time.Now().Add(peers.Patience))
 				if _, err := c.Write(call); err != nil {
 					t.Fatal(err)
 				}
@@ -148,7 +145,7 @@ func TestAncientServersAreRefused(t *testing.T) {
 					return
 				}
 				defer c.Close()
-				_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+				_ = c.SetDeadline(time.Now().Add(peers.Patience))
 				head := make([]byte, 5)
 				if _, err := io.ReadFull(c, head); err != nil {
 					t.Error(err)

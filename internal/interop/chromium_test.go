@@ -142,10 +142,7 @@ func (w *world) page(cfg mtls.ServerConfig) (port int, all <-chan outcome) {
 	w.t.Helper()
 	const page = "<!doctype html>" + welcome
 	cfg.ALPN = []string{"http/1.1"}
-	s, err := mtls.NewServer(cfg)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	s := w.server(cfg)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		w.t.Fatal(err)
@@ -159,7 +156,7 @@ func (w *world) page(cfg mtls.ServerConfig) (port int, all <-chan outcome) {
 				return
 			}
 			go func() {
-				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+				ctx, cancel := context.WithTimeout(context.Background(), peers.Patience)
 				defer cancel()
 				c, err := s.Accept(ctx, transport)
 				if err != nil {
@@ -167,7 +164,7 @@ func (w *world) page(cfg mtls.ServerConfig) (port int, all <-chan outcome) {
 					return
 				}
 				defer c.Close()
-				_ = c.SetDeadline(time.Now().Add(time.Minute))
+				_ = c.SetDeadline(time.Now().Add(peers.Patience))
 				if r, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
 					done <- outcome{neg: c.Negotiated(), got: r.Host}
 					fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(page), page)

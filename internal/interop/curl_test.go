@@ -48,11 +48,8 @@ func (w *world) byLibrary(mutual bool) *site {
 		clients = mtls.Required(mtls.Allow(w.verifier(), rules))
 	}
 	refusals := make(chan *mtls.Refusal, 16)
-	s, err := mtls.NewServer(mtls.ServerConfig{Identity: own(w.t, w.issuing.Leaf("orders")), Clients: clients, ALPN: nethttp.Protocols(),
+	s := w.server(mtls.ServerConfig{Identity: own(w.t, w.issuing.Leaf("orders")), Clients: clients, ALPN: nethttp.Protocols(),
 		Refused: func(_ net.Addr, r *mtls.Refusal) { refusals <- r }})
-	if err != nil {
-		w.t.Fatal(err)
-	}
 	l, err := s.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		w.t.Fatal(err)

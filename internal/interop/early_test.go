@@ -55,10 +55,7 @@ func openSSLSendsEarlyData(t *testing.T, openssl string) {
 // are not early.
 func (w *world) takeEarly(cfg mtls.ServerConfig, late int) (port int, results <-chan outcome) {
 	w.t.Helper()
-	s, err := mtls.NewServer(cfg)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	s := w.server(cfg)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		w.t.Fatal(err)
@@ -116,14 +113,14 @@ func (u *unhurried) Read(p []byte) (int, error) {
 // answerEarly answers what comes early before the handshake is over, and takes
 // what follows.
 func answerEarly(s *mtls.Server, transport net.Conn, late int) (o outcome) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), peers.Patience)
 	defer cancel()
 	c, err := s.Accept(ctx, transport)
 	if err != nil {
 		return outcome{err: err}
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(peers.Patience))
 	o.neg = c.Negotiated()
 	if p, ok := c.Peer(); ok {
 		o.peer = p.Name()
@@ -184,7 +181,9 @@ func openSSLTakesEarlyData(t *testing.T, openssl string) {
 func (w *world) sendEarly(port int, talk func(*mtls.Conn) error) {
 	w.t.Helper()
 	r := resumptions()[1]
-	client, err := mtls.NewClient(r.calling(w))
+	cfg := r.calling(w)
+	cfg.Limits = patient
+	client, err := mtls.NewClient(cfg)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -193,13 +192,13 @@ func (w *world) sendEarly(port int, talk func(*mtls.Conn) error) {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), peers.Patience)
 		defer cancel()
 		c, err := client.ConnectEarly(ctx, transport, "orders")
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(peers.Patience))
 		want := mtls.NoEarlyData
 		if n > 0 {
 			want = mtls.EarlyAccepted

@@ -62,8 +62,8 @@ func (w *world) gateway(to string, args ...string) (p *peers.Process, address st
 func (w *world) mutual(args ...string) (p *peers.Process, address string) {
 	w.t.Helper()
 	announce := filepath.Join(w.t.TempDir(), "announce.json")
-	p = peers.Start(w.t, nil, program(w.t), append(args, "--announce", announce, "--log", "json")...)
-	for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+	p = peers.Start(w.t, nil, program(w.t), append(args, "--announce", announce, "--log", "json", "--handshake-timeout", peers.Patience.String())...)
+	for end := time.Now().Add(peers.Patience); ; time.Sleep(5 * time.Millisecond) {
 		if b, err := os.ReadFile(announce); err == nil { // it is there whole, or not at all
 			var said struct{ Listen []string }
 			if err := json.Unmarshal(b, &said); err != nil || len(said.Listen) != 1 {

@@ -218,11 +218,13 @@ func TestNSSTakesEarlyData(t *testing.T) {
 	w := newWorld(t)
 	_, port := w.selfserv(w.database(w.issuing.Leaf("orders"), "orders"), "orders", "-u", "-Z")
 	r := resumptions()[0]
-	client, err := mtls.NewClient(r.calling(w))
+	cfg := r.calling(w)
+	cfg.Limits = patient
+	client, err := mtls.NewClient(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), peers.Patience)
 	defer cancel()
 	request := []byte("GET / HTTP/1.0\r\n\r\n")
 	pace := time.NewTicker(400 * time.Millisecond)
@@ -236,7 +238,7 @@ func TestNSSTakesEarlyData(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(peers.Patience))
 		early := false
 		if c.EarlyRoom() > 0 {
 			_, err = c.WriteEarly(request)

@@ -350,10 +350,7 @@ func openSSLChangesKeys(t *testing.T, openssl string) {
 func TestOpenSSLExportsTheSame(t *testing.T) {
 	openssl := peers.Need(t, "openssl")
 	w := newWorld(t)
-	s, err := mtls.NewServer(mtls.ServerConfig{Identity: own(t, w.issuing.Leaf("orders")), Clients: mtls.Anonymous()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := w.server(mtls.ServerConfig{Identity: own(t, w.issuing.Leaf("orders")), Clients: mtls.Anonymous()})
 	l, err := s.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -22,10 +22,7 @@ import (
 // line back.
 func (w *world) serveAsking() (port int, result <-chan outcome) {
 	w.t.Helper()
-	s, err := mtls.NewServer(mtls.ServerConfig{Identity: own(w.t, w.issuing.Leaf("orders")), Clients: mtls.OnRequest(w.verifier())})
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	s := w.server(mtls.ServerConfig{Identity: own(w.t, w.issuing.Leaf("orders")), Clients: mtls.OnRequest(w.verifier())})
 	l, err := s.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		w.t.Fatal(err)
@@ -39,9 +36,9 @@ func (w *world) serveAsking() (port int, result <-chan outcome) {
 			return
 		}
 		defer c.Close()
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), peers.Patience)
 		defer cancel()
-		_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(peers.Patience))
 		o := outcome{}
 		for range 2 { // a second request, under another context
 			if o.err = c.RequestCertificate(ctx); o.err != nil {
@@ -157,7 +154,7 @@ func openSSLAsksForACertificateLater(t *testing.T, openssl string) {
 			fmt.Fprint(typed, "c\n") // a command, if nothing else comes with it
 			select {
 			case <-answered:
-			case <-time.After(20 * time.Second):
+			case <-time.After(peers.Patience):
 				t.Fatalf("no request came: %s", p.Output())
 			}
 			fmt.Fprint(typed, "words\n")

@@ -71,10 +71,7 @@ func (r *resumption) calling(w *world) mtls.ClientConfig {
 // serveTwice takes two connections, one after the other, as serveOnce takes one.
 func (w *world) serveTwice(cfg mtls.ServerConfig, n int) (port int, results <-chan outcome) {
 	w.t.Helper()
-	s, err := mtls.NewServer(cfg)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	s := w.server(cfg)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		w.t.Fatal(err)
@@ -113,7 +110,9 @@ func (r *resumption) check(t *testing.T, n int, o outcome, want string) {
 // exchanges what the server gives, behind which its tickets have come.
 func (r *resumption) callThrice(w *world, port int, talk func(net.Conn) error) {
 	w.t.Helper()
-	client, err := mtls.NewClient(r.calling(w))
+	cfg := r.calling(w)
+	cfg.Limits = patient
+	client, err := mtls.NewClient(cfg)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -122,13 +121,13 @@ func (r *resumption) callThrice(w *world, port int, talk func(net.Conn) error) {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), peers.Patience)
 		conn, err := client.Connect(ctx, transport, "orders")
 		cancel()
 		if err != nil {
 			w.t.Fatalf("connection %d: %v", n+1, err)
 		}
-		_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(peers.Patience))
 		if err := errors.Join(talk(conn), conn.Close()); err != nil {
 			w.t.Fatalf("connection %d: %v", n+1, err)
 		}

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/mutual-tls/mutual/internal/peers"
 	"github.com/mutual-tls/mutual/pki"
@@ -171,12 +170,12 @@ func TestOpenSSLRespondsToOCSP(t *testing.T) {
 				p := peers.Start(t, nil, openssl, "ocsp", "-index", ca.file("index.txt"), "-port", fmt.Sprint(port), "-ndays", "1",
 					"-CA", ca.file("ca.crt"), "-rsigner", ca.file(signer+".crt"), "-rkey", ca.file(signer+".key"))
 				p.AwaitListening(port)
-				k, err := revoke.New(revoke.Config{Fetch: true, Private: true, Timeout: 30 * time.Second})
+				k, err := revoke.New(revoke.Config{Fetch: true, Private: true, Timeout: peers.Patience})
 				if err != nil {
 					t.Fatal(err)
 				}
 				defer k.Close()
-				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+				ctx, cancel := context.WithTimeout(context.Background(), peers.Patience)
 				defer cancel()
 				if st := k.Status(ctx, good, ca.root); st.State != pki.NotRevoked {
 					t.Errorf("the good one: %v: %s", st.State, st.Found)

@@ -156,7 +156,7 @@ var talks = map[string]func(w *world, client, server *mint.Leaf) (*tap, func()){
 		tp := w.tapped(w.servingGateway(server))
 		return tp, func() {
 			w.t.Helper()
-			_, code := w.curl(curl, &site{address: fmt.Sprintf("127.0.0.1:%d", tp.port)}, "--http0.9", "-H", "Secret: "+strings.TrimSpace(secret), "-m", "20", "--cert", cert, "--key", key)
+			_, code := w.curl(curl, &site{address: fmt.Sprintf("127.0.0.1:%d", tp.port)}, "--http0.9", "-H", "Secret: "+strings.TrimSpace(secret), "-m", "120", "--cert", cert, "--key", key)
 			if code != 0 {
 				w.t.Errorf("exit %d", code)
 			}
@@ -219,7 +219,7 @@ func (w *world) sayInPlain(address string) {
 		w.t.Fatal(err)
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(peers.Patience))
 	if err := exchange(c, []byte(secret), []byte(secret)); err != nil {
 		w.t.Fatal(err)
 	}
@@ -329,7 +329,7 @@ func TestTcpdumpSeesNothing(t *testing.T) {
 		w.sayInPlain(from)
 	}
 	var captured []byte
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) { // until it wrote what it saw
+	for end := time.Now().Add(peers.Patience); ; time.Sleep(20 * time.Millisecond) { // until it wrote what it saw
 		var err error
 		if captured, err = os.ReadFile(file); err != nil {
 			t.Fatal(err)
@@ -339,7 +339,7 @@ func TestTcpdumpSeesNothing(t *testing.T) {
 		}
 	}
 	_ = p.Cmd.Process.Signal(syscall.SIGINT)
-	if err := p.Wait(30 * time.Second); err != nil {
+	if err := p.Wait(peers.Patience); err != nil {
 		t.Error(err)
 	}
 	captured, err := os.ReadFile(file)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/mutual-tls/mutual/internal/mint"
+	"github.com/mutual-tls/mutual/internal/peers"
 	"github.com/mutual-tls/mutual/internal/suite"
 	"github.com/mutual-tls/mutual/mtls"
 	"github.com/mutual-tls/mutual/pki"
@@ -151,14 +152,25 @@ type outcome struct {
 	err  error
 }
 
-// serveOnce takes one connection, reads n bytes, sends them back, and says
-// close_notify.
-func (w *world) serveOnce(cfg mtls.ServerConfig, n int) (port int, result <-chan outcome) {
+// server is a server of ours that gives its caller all the time that one needs on
+// a machine that has too much to do.
+func (w *world) server(cfg mtls.ServerConfig) *mtls.Server {
 	w.t.Helper()
+	cfg.Limits = patient
 	s, err := mtls.NewServer(cfg)
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	return s
+}
+
+var patient = &mtls.Limits{HandshakeTime: peers.Patience}
+
+// serveOnce takes one connection, reads n bytes, sends them back, and says
+// close_notify.
+func (w *world) serveOnce(cfg mtls.ServerConfig, n int) (port int, result <-chan outcome) {
+	w.t.Helper()
+	s := w.server(cfg)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		w.t.Fatal(err)
@@ -178,14 +190,14 @@ func (w *world) serveOnce(cfg mtls.ServerConfig, n int) (port int, result <-chan
 }
 
 func carry(s *mtls.Server, transport net.Conn, n int) outcome {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), peers.Patience)
 	defer cancel()
 	c, err := s.Accept(ctx, transport)
 	if err != nil {
 		return outcome{err: err}
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(peers.Patience))
 	o := outcome{neg: c.Negotiated()}
 	if p, ok := c.Peer(); ok {
 		o.peer = p.Name()
@@ -211,7 +223,7 @@ func await(t *testing.T, result <-chan outcome) outcome {
 	select {
 	case o := <-result:
 		return o
-	case <-time.After(60 * time.Second):
+	case <-time.After(2 * peers.Patience):
 		t.Fatal("the connection did not end")
 		return outcome{}
 	}
@@ -229,16 +241,17 @@ func (w *world) call(cfg mtls.ClientConfig, port int) (*mtls.Conn, error) {
 
 func (w *world) callOver(transport net.Conn, cfg mtls.ClientConfig) (*mtls.Conn, error) {
 	w.t.Helper()
+	cfg.Limits = patient
 	client, err := mtls.NewClient(cfg)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), peers.Patience)
 	defer cancel()
 	c, err := client.Connect(ctx, transport, "orders")
 	if err == nil {
 		w.t.Cleanup(func() { _ = c.Close() })
-		_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(peers.Patience))
 	}
 	return c, err
 }

@@ -59,7 +59,7 @@ func TestARevokedCallerIsRefusedWithinSeconds(t *testing.T) {
 		if err != nil {
 			break
 		}
-		if time.Since(began) > 20*time.Second {
+		if time.Since(began) > peers.Patience {
 			t.Fatal("it is still let in")
 		}
 	}

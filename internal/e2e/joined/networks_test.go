@@ -174,7 +174,7 @@ func TestTwoMachinesTwoUsersAndTheSameTwoCommands(t *testing.T) {
 	})
 	serve := func() *stage.Gate {
 		t.Helper()
-		return a.start("serve", "orders", "--to", "127.0.0.1:8080", "--allow", "web", "--lifetime", "30s")
+		return a.start("serve", "orders", "--to", "127.0.0.1:8080", "--allow", "web", "--lifetime", "60s")
 	}
 	orders := serve()
 	if len(orders.Authority) != 1 || orders.Authority[0] != a.address+":8440" || !strings.Contains(orders.Output(), a.address+":8443") {
@@ -183,7 +183,7 @@ func TestTwoMachinesTwoUsersAndTheSameTwoCommands(t *testing.T) {
 	line := orders.Lines["web"]
 	connect := func() *stage.Gate {
 		t.Helper()
-		return b.start("connect", line, "--listen", "127.0.0.1:9000", "--lifetime", "30s")
+		return b.start("connect", line, "--listen", "127.0.0.1:9000", "--lifetime", "60s")
 	}
 	web := connect()
 	if err := b.once("127.0.0.1:9000"); err != nil {
@@ -220,13 +220,15 @@ func TestTwoMachinesTwoUsersAndTheSameTwoCommands(t *testing.T) {
 
 	// connect.
 	kill(t, web.Cmd.Process.Pid)
-	_ = web.Wait(time.Minute)
+	_ = web.Wait(peers.Patience)
 	web = connect()
 	b.awaitAnswer("127.0.0.1:9000")
 
 	// Both go on to renew, by themselves, and nobody notices.
-	over := time.Now().Add(time.Minute)
-	for rotations(orders) < 1 || rotations(web) < 1 {
+	over := time.Now().Add(peers.Patience)
+	pace := time.NewTicker(50 * time.Millisecond)
+	defer pace.Stop()
+	for ; rotations(orders) < 1 || rotations(web) < 1; <-pace.C {
 		if err := b.once("127.0.0.1:9000"); err != nil {
 			t.Fatal(err)
 		}

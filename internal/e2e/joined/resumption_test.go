@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mutual-tls/mutual/internal/e2e/stage"
+	"github.com/mutual-tls/mutual/internal/peers"
 )
 
 // Who is revoked is not let in by a ticket either.
@@ -26,7 +27,7 @@ func TestARevokedCallerDoesNotResume(t *testing.T) {
 	if out, code := h.run("revoke", "web"); code != 0 {
 		t.Fatalf("%d: %s", code, out)
 	}
-	for end := time.Now().Add(time.Minute); ; wire.Resumed() {
+	for end := time.Now().Add(peers.Patience); ; wire.Resumed() {
 		if stage.Once(web.Address) != nil {
 			break // it has got round
 		}

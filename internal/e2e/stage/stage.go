@@ -17,10 +17,6 @@ import (
 	"github.com/mutual-tls/mutual/internal/peers"
 )
 
-// patience is how long anything may take that usually takes no time. It is not a
-// measurement.
-const patience = 2 * time.Minute
-
 // Build builds the program into dir, with flags of `go build`. Whoever may enter
 // dir may run it.
 func Build(dir, name string, flags ...string) (string, error) {
@@ -54,7 +50,7 @@ func Start(t testing.TB, folder string, cmd *exec.Cmd) *Gate {
 		}
 	})
 	g.Process = peers.StartCommand(t, cmd)
-	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(peers.Patience); ; time.Sleep(5 * time.Millisecond) {
 		over := g.Ended()
 		if b, err := os.ReadFile(announce); err == nil {
 			g.read(t, announce, b)
@@ -116,7 +112,7 @@ func (g *Gate) AwaitLog(t testing.TB, code string) Entry {
 // AwaitEntry waits for a log line as wanted; what says in words what that is.
 func (g *Gate) AwaitEntry(t testing.TB, what string, wanted func(Entry) bool) Entry {
 	t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(peers.Patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		for _, e := range g.Log() {
 			if wanted(e) {
 				return e
@@ -178,7 +174,7 @@ func Dial(t testing.TB, address string) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(patience))
+	_ = c.SetDeadline(time.Now().Add(peers.Patience))
 	return c
 }
 
@@ -210,14 +206,24 @@ func Ask(c net.Conn, line string) error {
 	return nil
 }
 
+// Say sends words and reads to the end. A write that fails is the break of the
+// connection, as is a read: the system tells of a reset once, and behind it a read
+// sees no more than an end.
+func Say(c net.Conn, words string) ([]byte, error) {
+	if _, err := io.WriteString(c, words); err != nil {
+		return nil, err
+	}
+	return io.ReadAll(c)
+}
+
 // Once asks over a connection of its own.
 func Once(address string) error {
-	c, err := net.DialTimeout("tcp", address, patience)
+	c, err := net.DialTimeout("tcp", address, peers.Patience)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(patience))
+	_ = c.SetDeadline(time.Now().Add(peers.Patience))
 	return Ask(c, "hello\n")
 }
 
@@ -225,7 +231,7 @@ func Once(address string) error {
 func Await(t testing.TB, what string, f func() error) {
 	t.Helper()
 	var err error
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(peers.Patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if err = f(); err == nil {
 			return
 		}
