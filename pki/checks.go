@@ -17,34 +17,35 @@ type check struct {
 	name  string
 	judge func(s *search, i int, c *Certificate) code.Code
 	words func(s *search, i int, c *Certificate) (expected, found string)
+	below bool // it looks at what is below on the path, too
 }
 
 var leafChecks = []check{
-	{"validity", judgeValidity, wordsValidity},
-	{"key", judgeKey, wordsKey},
-	{"signature algorithm", judgeLeafAlgorithm, wordsAlgorithm},
-	{"critical extensions", judgeCritical, wordsCritical},
-	{"form", judgeForm, wordsForm},
-	{"leaf", judgeLeaf, wordsLeaf},
-	{"key usage", judgeKeyUsage, wordsKeyUsage},
-	{"extended key usage", judgeUsages, wordsUsages},
-	{"name", judgeName, wordsName},
+	{"validity", judgeValidity, wordsValidity, false},
+	{"key", judgeKey, wordsKey, false},
+	{"signature algorithm", judgeLeafAlgorithm, wordsAlgorithm, false},
+	{"critical extensions", judgeCritical, wordsCritical, false},
+	{"form", judgeForm, wordsForm, false},
+	{"leaf", judgeLeaf, wordsLeaf, false},
+	{"key usage", judgeKeyUsage, wordsKeyUsage, false},
+	{"extended key usage", judgeUsages, wordsUsages, false},
+	{"name", judgeName, wordsName, false},
 }
 
 var issuerChecks = []check{
-	{"validity", judgeValidity, wordsValidity},
-	{"key", judgeKey, wordsKey},
-	{"critical extensions", judgeCritical, wordsCritical},
-	{"form", judgeForm, wordsForm},
-	{"issuer name", judgeIssuerName, wordsIssuerName},
-	{"authority", judgeAuthority, wordsAuthority},
-	{"path length", judgePathLength, wordsPathLength},
-	{"extended key usage", judgeUsages, wordsUsages},
+	{"validity", judgeValidity, wordsValidity, false},
+	{"key", judgeKey, wordsKey, false},
+	{"critical extensions", judgeCritical, wordsCritical, false},
+	{"form", judgeForm, wordsForm, false},
+	{"issuer name", judgeIssuerName, wordsIssuerName, true},
+	{"authority", judgeAuthority, wordsAuthority, false},
+	{"path length", judgePathLength, wordsPathLength, true},
+	{"extended key usage", judgeUsages, wordsUsages, false},
 }
 
 // constraintsCheck is for issuers, and made when the path has reached an anchor:
 // names and constraints that nobody trusts cost nothing (CVE-2026-27145).
-var constraintsCheck = check{"name constraints", judgeConstraints, wordsConstraints}
+var constraintsCheck = check{"name constraints", judgeConstraints, wordsConstraints, true}
 
 func judgeValidity(s *search, _ int, c *Certificate) code.Code {
 	switch {

@@ -297,7 +297,7 @@ func TestNamesAndConstraintsHaveABudget(t *testing.T) {
 	q.Name = "a0.test"
 	refuse(t, q, code.Budget)
 	s := &search{q: q}
-	if s.prepare() != nil || s.extend() || s.comparisons > maxComparisons+2 {
+	if s.prepare() != nil || s.find() || s.comparisons > maxComparisons+2 {
 		t.Errorf("%d comparisons", s.comparisons)
 	}
 	few := r.intermediate(t, "I", func(r *request) { r.ExcludedDNSDomains = many(1500, "n") })
@@ -310,7 +310,7 @@ func TestNamesAndConstraintsThatNobodyTrustsAreNotCompared(t *testing.T) {
 	r := root(t, "Evil", func(r *request) { r.ExcludedDNSDomains = []string{"x.test"} })
 	q := standing{root(t, "R"), r, r.leaf(t, "api.internal")}.question()
 	s := &search{q: q}
-	if s.prepare() != nil || s.extend() || s.comparisons != 0 {
+	if s.prepare() != nil || s.find() || s.comparisons != 0 {
 		t.Errorf("%d comparisons", s.comparisons)
 	}
 	if v := s.refuse(); v.Code != code.UnknownAuthority || s.comparisons != 0 {

@@ -18,25 +18,30 @@ const maxPaths = 8
 // there is.
 func (s *search) refuse() *Verdict {
 	fastSpent := s.spent
-	s.spent, s.steps, s.n = false, 0, 1
 	// Every path that is told is judged twice, for the answer and for the words.
-	s.looks, s.comparisons, s.policyWork, s.scale = 0, 0, 0, 3*maxPaths
-	var t telling
-	s.tell(&t)
+	s.spent, s.looks, s.comparisons, s.policyWork, s.scale = false, 0, 0, 0, 3*maxPaths
+	s.told = &telling{}
+	t := s.told
+	s.steps = 0
+	s.find()
+	s.steps, s.n = 0, 1
+	if !s.q.Anchors.Contains(s.path[0]) {
+		s.deadEnds()
+	}
 	if len(t.paths) == 0 { // the budget was spent before the first end was reached
 		t.paths = append(t.paths, s.describe())
 	}
 	slices.SortStableFunc(t.paths, comparePaths)
 	v := &Verdict{Paths: t.paths, Link: -1}
 	best := &t.paths[0]
-	if fastSpent || s.spent {
+	worst := gravest(best)
+	if fastSpent || s.spent && worst == nil {
 		v.Code = code.Budget
 		v.Expected = fmt.Sprintf("a path within %d signatures, %d steps and %d comparisons of names", maxSignatures, maxSteps, maxComparisons)
 		v.Found = "none, among " + plural(len(s.q.Chain), "certificate", "certificates") + " shown"
 		v.complete("")
 		return v
 	}
-	worst := gravest(best)
 	if worst == nil {
 		// Each check of a path passed and the search did not take it: the two
 		// would have to disagree. A no stays a no.
@@ -50,19 +55,17 @@ func (s *search) refuse() *Verdict {
 	return v
 }
 
-// telling gathers the paths that end, in one way or another.
+// telling gathers the paths that end, in one way or another: first those that reach
+// an anchor, the short ones before the long ones, and then those that don't.
 type telling struct{ paths []Path }
 
 func (t *telling) full() bool { return len(t.paths) >= maxPaths }
 
-// tell is extend without judgement: it follows every signature that holds.
-func (s *search) tell(t *telling) {
+// deadEnds tells the paths that reach no anchor: it follows every signature that
+// holds as far as it leads.
+func (s *search) deadEnds() {
+	t, top := s.told, s.path[s.n-1]
 	if t.full() || s.spent {
-		return
-	}
-	top := s.path[s.n-1]
-	if s.n == 1 && s.q.Anchors.Contains(top) {
-		t.paths = append(t.paths, s.describe())
 		return
 	}
 	if s.n == maxPath {
@@ -74,58 +77,54 @@ func (s *search) tell(t *telling) {
 	found := false
 	var forged, other *Certificate // issuers by name whose key did not sign top
 	for rank := keyMatches; rank >= keyDiffers; rank-- {
-		for _, c := range s.q.Anchors.named(top) {
-			if t.full() || !s.fits(top, c, rank) || !s.step() {
-				continue
+		try := func(c *Certificate) bool {
+			if t.full() || !s.names(top, c, rank) || !s.forged(top, c) && !s.step() {
+				return false
 			}
+			ok := s.signed(top, c)
 			switch {
-			case s.signed(top, c):
+			case ok:
 				found = true
-				s.path[s.n] = c
-				s.n++
-				t.paths = append(t.paths, s.describe())
-				s.n--
 			case rank == keyDiffers:
 				other = c
 			case forged == nil:
 				forged = c
 			}
+			return ok
 		}
-		for _, c := range s.q.Chain[1:] {
-			if t.full() || !s.fits(top, c, rank) || s.q.Anchors.Contains(c) || s.seen(c) || !s.step() {
-				continue
-			}
-			switch {
-			case s.signed(top, c):
-				found = true
-				s.path[s.n] = c
-				s.n++
-				s.tell(t)
+		for _, c := range s.q.Anchors.named(top) {
+			try(c)
+		}
+		for j, c := range s.q.Chain {
+			if j > 0 && top.issuedBy(c) && !s.q.Anchors.Contains(c) && !s.seen(j) && try(c) {
+				s.push(c, j)
+				s.deadEnds()
 				s.n--
-			case rank == keyDiffers:
-				other = c
-			case forged == nil:
-				forged = c
 			}
 		}
 	}
-	if found || t.full() {
+	if found || t.full() || s.spent {
 		return
+	}
+	if forged != nil && s.circle(top) {
+		forged, other = nil, nil
 	}
 	t.paths = append(t.paths, s.describe(s.deadEnd(top, forged, other)))
 }
 
-// seen says whether c was shown before in the chain: a double adds no path.
-func (s *search) seen(c *Certificate) bool {
-	for _, d := range s.q.Chain {
-		if d == c {
-			return false
-		}
-		if d.Equal(c) {
-			return true
-		}
+// circle says whether one of the path's own keys signed top: then it is not that top
+// is signed wrongly, but that it leads nowhere else.
+func (s *search) circle(top *Certificate) bool {
+	return slices.ContainsFunc(s.path[:s.n], func(c *Certificate) bool { return top.issuedBy(c) && s.signed(top, c) })
+}
+
+// names says whether top names c as its issuer, with a key identifier that fits as
+// well as rank, and c is not on the path already.
+func (s *search) names(top, c *Certificate, rank int) bool {
+	if s.looks++; s.looks > maxLooks*s.scale {
+		s.spent = true
 	}
-	return false
+	return !s.spent && top.issuedBy(c) && keyRank(top, c) == rank && !s.stands(c)
 }
 
 // deadEnd says why no issuer was found for top.

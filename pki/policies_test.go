@@ -123,12 +123,12 @@ func TestPolicyMappingsDoNotMultiply(t *testing.T) {
 	small := policyPath(t, tangle(6), tangle(6), tangle(6), tangle(6), tangle(6), []option{asserts("1.2.3.1")})
 	accept(t, small)
 	s := &search{q: small}
-	if s.prepare() != nil || !s.extend() || s.policyWork > 2000 {
+	if s.prepare() != nil || !s.find() || s.policyWork > 2000 {
 		t.Errorf("%d steps", s.policyWork)
 	}
 	large := policyPath(t, tangle(40), tangle(40), tangle(40), []option{asserts("1.2.3.1")})
 	s = &search{q: large}
-	if s.prepare() != nil || s.extend() || !s.spent || s.policyWork > maxPolicyWork+1 {
+	if s.prepare() != nil || s.find() || !s.spent || s.policyWork > maxPolicyWork+1 {
 		t.Errorf("spent %v after %d steps", s.spent, s.policyWork)
 	}
 	refuse(t, large, code.Budget)

@@ -166,7 +166,7 @@ func TestTimestampsCostNoMoreInATangle(t *testing.T) {
 	if v := s.prepare(); v != nil {
 		t.Fatal(v.Sentence())
 	}
-	if s.extend() || len(s.transparency) != 1 {
+	if s.find() || len(s.transparency) != 1 {
 		t.Errorf("its timestamps were judged %d times", len(s.transparency))
 	}
 	if v := Verify(q); v.Code != code.NoTimestamps {

@@ -144,7 +144,7 @@ func Verify(q Question) *Verdict {
 	if v := s.prepare(); v != nil {
 		return v
 	}
-	if s.extend() {
+	if s.find() {
 		return s.accept()
 	}
 	return s.refuse()
@@ -156,45 +156,12 @@ func Explain(q Question) *Verdict {
 	if v := s.prepare(); v != nil {
 		return v
 	}
-	if !s.extend() {
+	if !s.find() {
 		return s.refuse()
 	}
 	v := s.accept()
 	v.Paths = []Path{s.describe()}
 	return v
-}
-
-// search is one search. path holds the n certificates from the leaf upwards that
-// it stands on now.
-type search struct {
-	q    Question
-	name identity.Name
-
-	path [maxPath]*Certificate
-	n    int
-
-	policies []string // the question's, as the bytes of their OIDs
-
-	steps, looks, comparisons, policyWork int
-	scale                                 int // how many times over the last three may be spent
-
-	edges []edge // every signature that was checked, so that none is checked twice
-	few   [6]edge
-	lists []listEdge
-	spent bool
-
-	staples     int
-	staple      *OCSPAnswer // about the leaf
-	ends        time.Time   // when what is known of revocations ends that the path rests on
-	generation  [32]byte    // of the source of revocations, when the search began
-	from, until time.Time   // between these the same would be judged of revocations; zero is no limit
-
-	transparency []logged // for each key that may have signed the leaf
-}
-
-type edge struct {
-	child, issuer *Certificate
-	ok            bool
 }
 
 // prepare answers what needs no search.
@@ -254,140 +221,4 @@ func (s *search) accept() *Verdict {
 	v.Timestamps = s.timestamps()
 	s.q.Known.remember(&s.q, s.generation, v, s.from, s.until)
 	return v
-}
-
-// extend searches depth first, and is true with a whole path in s.path. The
-// certificate on top of the path has been signed for by nobody yet.
-func (s *search) extend() bool {
-	top := s.path[s.n-1]
-	if s.n == 1 && !s.leafStands() {
-		return false
-	}
-	if s.n == 1 && s.q.Anchors.Contains(top) {
-		return s.pathStands()
-	}
-	if s.n == maxPath {
-		return false
-	}
-	for rank := keyMatches; rank >= keyDiffers; rank-- {
-		for _, c := range s.q.Anchors.named(top) {
-			if s.fits(top, c, rank) && s.step() && s.issuerStands(c) && c.Intact() && s.signed(top, c) {
-				s.path[s.n] = c
-				s.n++
-				if s.pathStands() {
-					return true
-				}
-				s.n--
-			}
-		}
-		for _, c := range s.q.Chain[1:] {
-			if s.fits(top, c, rank) && s.step() && s.issuerStands(c) && c.algorithmCode == "" && s.signed(top, c) {
-				s.path[s.n] = c
-				s.n++
-				if s.extend() {
-					return true
-				}
-				s.n--
-			}
-		}
-		if s.spent {
-			return false
-		}
-	}
-	return false
-}
-
-// pathStands judges what only a whole path can answer.
-func (s *search) pathStands() bool {
-	for i := 1; i < s.n; i++ {
-		if judgeConstraints(s, i, s.path[i]) != "" {
-			return false
-		}
-	}
-	return s.judgePolicies() == "" && s.judgeRevocation() == "" && s.judgeTransparency() == ""
-}
-
-// step takes one step off the budget.
-func (s *search) step() bool {
-	if s.steps >= maxSteps {
-		s.spent = true
-	}
-	if s.spent {
-		return false
-	}
-	s.steps++
-	return true
-}
-
-// How a certificate's authority key identifier fits a possible issuer's subject
-// key identifier. It decides the order of trying and nothing else: identifiers
-// are hints (RFC 5280, section 4.2.1.1).
-const (
-	keyDiffers = iota
-	keyUnknown
-	keyMatches
-)
-
-func keyRank(child, issuer *Certificate) int {
-	a, b := child.X509.AuthorityKeyId, issuer.X509.SubjectKeyId
-	switch {
-	case len(a) == 0 || len(b) == 0:
-		return keyUnknown
-	case string(a) == string(b):
-		return keyMatches
-	}
-	return keyDiffers
-}
-
-// fits says whether issuer may stand above top, by its name and by what stands on
-// the path already: an entity that issued itself in a circle adds nothing.
-func (s *search) fits(top, issuer *Certificate, rank int) bool {
-	if s.looks++; s.looks > maxLooks*s.scale {
-		s.spent = true
-	}
-	if s.spent || !top.issuedBy(issuer) || keyRank(top, issuer) != rank {
-		return false
-	}
-	for _, c := range s.path[:s.n] {
-		if c.sameEntity(issuer) {
-			return false
-		}
-	}
-	return true
-}
-
-// signed says whether issuer's key signed child.
-func (s *search) signed(child, issuer *Certificate) bool {
-	for i := range s.edges {
-		if s.edges[i].child == child && s.edges[i].issuer == issuer {
-			return s.edges[i].ok
-		}
-	}
-	if len(s.edges)+len(s.lists) >= maxSignatures {
-		s.spent = true
-		return false
-	}
-	ok := s.q.Known.has(child, issuer) || issuer.Key != nil &&
-		issuer.Key.VerifyCertificate(child.algorithm, child.X509.RawTBSCertificate, child.signature) == nil
-	s.edges = append(s.edges, edge{child, issuer, ok})
-	return ok
-}
-
-func (s *search) leafStands() bool {
-	for i := range leafChecks {
-		if leafChecks[i].judge(s, 0, s.path[0]) != "" {
-			return false
-		}
-	}
-	return true
-}
-
-// issuerStands judges c as the next on the path.
-func (s *search) issuerStands(c *Certificate) bool {
-	for i := range issuerChecks {
-		if issuerChecks[i].judge(s, s.n, c) != "" {
-			return false
-		}
-	}
-	return true
 }
