@@ -51,25 +51,32 @@ func LoadFiles(certFile, keyFile string) (chain [][]byte, key crypto.Signer, err
 	return load(certFile, keyFile, certPEM, keyPEM)
 }
 
-// LoadKeyFile reads a private key alone from a PEM file: for a raw public key, and
-// for a delegated credential.
+// LoadKey reads a private key alone from PEM, which is the caller's to zero: a key
+// before it has a certificate, for a raw public key, or for a delegated credential.
+func LoadKey(keyPEM []byte) (crypto.Signer, error) { return loadKey("the key file", keyPEM) }
+
+// LoadKeyFile is LoadKey from a file.
 func LoadKeyFile(keyFile string) (crypto.Signer, error) {
 	keyPEM, err := readFile(keyFile)
 	if err != nil {
 		return nil, err
 	}
 	defer clear(keyPEM)
-	keys, err := scan(keyFile, keyPEM)
+	return loadKey(keyFile, keyPEM)
+}
+
+func loadKey(name string, keyPEM []byte) (crypto.Signer, error) {
+	keys, err := scan(name, keyPEM)
 	if err != nil {
 		return nil, err
 	}
 	defer keys.clear()
 	if len(keys.keys) != 1 {
-		return nil, fmt.Errorf("%s holds %d private keys, expected one: PEM \"-----BEGIN PRIVATE KEY-----\", found %s", keyFile, len(keys.keys), keys.words())
+		return nil, fmt.Errorf("%s holds %d private keys, expected one: PEM \"-----BEGIN PRIVATE KEY-----\", found %s", name, len(keys.keys), keys.words())
 	}
 	key, err := parseKey(keys.keys[0])
 	if err != nil {
-		return nil, fmt.Errorf("the private key in %s: %w", keyFile, err)
+		return nil, fmt.Errorf("the private key in %s: %w", name, err)
 	}
 	return key, nil
 }

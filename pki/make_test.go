@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"filippo.io/mldsa"
+
+	"github.com/mutual-tls/mutual/pki/sign"
 )
 
 // now is the time in all tests of this package.
@@ -127,11 +129,11 @@ func issue(t testing.TB, by *entity, name string, opts ...option) *entity {
 		signer = r.signer
 		if by != nil { // CreateCertificate wants the parent to have the signer's key
 			copied := *by.X509
-			copied.PublicKey = nil
+			copied.PublicKey, copied.RawSubjectPublicKeyInfo = nil, nil
 			parent = &copied
 		}
 	}
-	b, err := x509.CreateCertificate(rand.Reader, &r.Certificate, parent, r.key.Public(), signer)
+	b, err := sign.Certificate(nil, &r.Certificate, parent, r.key.Public(), signer)
 	if err != nil {
 		t.Fatalf("make certificate %q: %v", name, err)
 	}

@@ -2,18 +2,18 @@ package pki
 
 import (
 	"crypto"
+	"crypto/x509"
+	"math/big"
 	"testing"
+	"time"
 
 	"filippo.io/mldsa"
 
 	"github.com/mutual-tls/mutual/internal/code"
+	"github.com/mutual-tls/mutual/pki/sign"
 )
 
-var mldsaSets = map[string]mldsa.Parameters{
-	"2.16.840.1.101.3.4.3.17": mldsa.MLDSA44(),
-	"2.16.840.1.101.3.4.3.18": mldsa.MLDSA65(),
-	"2.16.840.1.101.3.4.3.19": mldsa.MLDSA87(),
-}
+var mldsaSets = []mldsa.Parameters{mldsa.MLDSA44(), mldsa.MLDSA65(), mldsa.MLDSA87()}
 
 func mldsaKey(t *testing.T, of mldsa.Parameters) crypto.Signer {
 	t.Helper()
@@ -24,44 +24,6 @@ func mldsaKey(t *testing.T, of mldsa.Parameters) crypto.Signer {
 	return k
 }
 
-func mldsaOID(of mldsa.Parameters) []byte {
-	for oid, p := range mldsaSets {
-		if p == of {
-			return oidDER(oid)
-		}
-	}
-	return nil
-}
-
-// grown makes a certificate that crypto/x509 can't: with an ML-DSA key in it, or
-// signed by one. by is nil for a root.
-func grown(t *testing.T, by *entity, name string, key crypto.Signer, opts ...option) *entity {
-	t.Helper()
-	stand, signer := (*entity)(nil), key
-	if by != nil { // its name and key identifier, with a key that the standard library knows
-		c := *by.X509
-		k := p256()
-		c.PublicKey = k.Public()
-		stand, signer = &entity{&Certificate{X509: &c}, k}, by.key
-	}
-	raw := issue(t, stand, name, append(opts, withKey(p256()))...)
-	b := remake(t, raw.Raw, signer, func(b *tbs) {
-		if k, ok := key.(*mldsa.PrivateKey); ok {
-			b.Key.FullBytes = tlv(0x30, tlv(0x30, mldsaOID(k.PublicKey().Parameters())), tlv(0x03, []byte{0}, k.PublicKey().Bytes()))
-		} else {
-			b.Key.FullBytes = issue(t, nil, "x", withKey(key)).X509.RawSubjectPublicKeyInfo
-		}
-		if k, ok := signer.(*mldsa.PrivateKey); ok {
-			b.Algorithm.FullBytes = tlv(0x30, mldsaOID(k.PublicKey().Parameters()))
-		}
-	})
-	c, err := Parse(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &entity{c, key}
-}
-
 func TestMLDSASignsAboveBelowAndAmongOtherKeys(t *testing.T) {
 	for _, of := range mldsaSets {
 		pq := func() crypto.Signer { return mldsaKey(t, of) }
@@ -69,9 +31,9 @@ func TestMLDSASignsAboveBelowAndAmongOtherKeys(t *testing.T) {
 			"all": {pq(), pq(), pq()}, "root": {pq(), p256(), p256()}, "leaf": {p256(), p256(), pq()},
 			"intermediate": {p256(), pq(), p256()}, "above Ed25519": {pq(), pq(), ed()},
 		} {
-			r := grown(t, nil, "R", keys[0], authority)
-			i := grown(t, r, "I", keys[1], authority)
-			l := grown(t, i, "api.internal", keys[2], dns("api.internal"))
+			r := issue(t, nil, "R", withKey(keys[0]), authority)
+			i := issue(t, r, "I", withKey(keys[1]), authority)
+			l := issue(t, i, "api.internal", withKey(keys[2]), dns("api.internal"))
 			accept(t, standing{r, i, l}.question(), l, i, r)
 			if keys[2] == keys[0] && KeyName(l.Key) != of.String() {
 				t.Errorf("%s: %s", name, KeyName(l.Key))
@@ -81,13 +43,32 @@ func TestMLDSASignsAboveBelowAndAmongOtherKeys(t *testing.T) {
 }
 
 func TestAnMLDSASignatureIsHeldToItsKey(t *testing.T) {
-	r := grown(t, nil, "R", mldsaKey(t, mldsa.MLDSA65()), authority)
-	forger := &entity{r.Certificate, mldsaKey(t, mldsa.MLDSA65())}
-	l := grown(t, forger, "api.internal", p256(), dns("api.internal"))
-	q := Question{Chain: chain(l), Anchors: anchors(r), Purpose: ForServer, At: now}
-	refuse(t, q, code.BadSignature)
+	r := issue(t, nil, "R", withKey(mldsaKey(t, mldsa.MLDSA65())), authority)
+	// The second forger's key is of another parameter set than the root's.
+	for _, forger := range []crypto.Signer{mldsaKey(t, mldsa.MLDSA65()), mldsaKey(t, mldsa.MLDSA44())} {
+		l := issue(t, r, "api.internal", dns("api.internal"), func(r *request) { r.signer = forger })
+		refuse(t, Question{Chain: chain(l), Anchors: anchors(r), Purpose: ForServer, At: now}, code.BadSignature)
+	}
+}
 
-	other := &entity{r.Certificate, mldsaKey(t, mldsa.MLDSA44())} // another set than the root's key is of
-	q.Chain = chain(grown(t, other, "api.internal", p256(), dns("api.internal")))
-	refuse(t, q, code.BadSignature)
+func TestAListOfAnMLDSAIssuerIsHeldToItsKey(t *testing.T) {
+	r := issue(t, nil, "R", withKey(mldsaKey(t, mldsa.MLDSA65())), authority)
+	b, err := sign.List(nil, &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: now, NextUpdate: now.Add(time.Hour)}, r.X509, r.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := ParseRevocationList(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !list.IssuedBy(r.Certificate) || !list.SignedBy(r.Certificate) || list.Fault() != "" || list.AlgorithmName() != "ML-DSA-65" {
+		t.Errorf("issued by it %v, signed by it %v, %q, with %s", list.IssuedBy(r.Certificate), list.SignedBy(r.Certificate), list.Fault(), list.AlgorithmName())
+	}
+	b[len(b)-1] ^= 1
+	if list, err = ParseRevocationList(b); err != nil || list.SignedBy(r.Certificate) {
+		t.Errorf("a changed signature: %v", err)
+	}
+	if stranger := issue(t, nil, "R", withKey(mldsaKey(t, mldsa.MLDSA65())), authority); list.SignedBy(stranger.Certificate) {
+		t.Error("another authority of the name has signed it")
+	}
 }

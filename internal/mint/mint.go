@@ -22,6 +22,9 @@ import (
 	"time"
 
 	"filippo.io/mldsa"
+
+	"github.com/mutual-tls/mutual/internal/suite"
+	"github.com/mutual-tls/mutual/pki/sign"
 )
 
 // Authority is a certificate that signs others.
@@ -108,7 +111,7 @@ func (l *Leaf) KeyPEM() []byte {
 	der := l.pkcs8
 	if der == nil {
 		var err error
-		if der, err = x509.MarshalPKCS8PrivateKey(l.Key); err != nil {
+		if der, err = suite.MarshalPrivateKey(l.Key); err != nil {
 			panic(err)
 		}
 	}
@@ -291,10 +294,7 @@ func (t *template) sign(issuer *x509.Certificate, key crypto.Signer) []byte {
 	if t.logs != nil {
 		t.logged(issuer, key)
 	}
-	if isMLDSA(t.key) || isMLDSA(key) {
-		return t.signMLDSA(issuer, key)
-	}
-	der, err := x509.CreateCertificate(rand.Reader, &t.Certificate, issuer, t.key.Public(), key)
+	der, err := sign.Certificate(nil, &t.Certificate, issuer, t.key.Public(), key)
 	if err != nil {
 		panic(fmt.Sprintf("mint: %v", err))
 	}
@@ -318,6 +318,7 @@ func parse(der []byte) *x509.Certificate {
 }
 
 func newKey(kind string) crypto.Signer {
+	postQuantum := map[string]mldsa.Parameters{"mldsa44": mldsa.MLDSA44(), "mldsa65": mldsa.MLDSA65(), "mldsa87": mldsa.MLDSA87()}
 	curves := map[string]elliptic.Curve{"p224": elliptic.P224(), "p256": elliptic.P256(), "p384": elliptic.P384(), "p521": elliptic.P521()}
 	switch bits := map[string]int{"rsa1024": 1024, "rsa2048": 2048, "rsa3072": 3072, "rsa4096": 4096, "rsapss2048": 2048}[kind]; {
 	case curves[kind] != nil:
@@ -328,8 +329,8 @@ func newKey(kind string) crypto.Signer {
 		return must(k, err)
 	case bits > 0:
 		return rsaKey(bits)
-	case mldsaKinds[kind] != mldsa.Parameters{}:
-		k, err := mldsa.GenerateKey(mldsaKinds[kind])
+	case postQuantum[kind] != mldsa.Parameters{}:
+		k, err := mldsa.GenerateKey(postQuantum[kind])
 		return must(k, err)
 	}
 	panic("mint: no key is of the kind " + kind)

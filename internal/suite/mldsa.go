@@ -24,10 +24,15 @@ import (
 // with the key to be expanded each time, in two thirds. An expanded key has tens
 // of kilobytes, so none is kept but our own.
 
+// Object identifiers, as the bytes of their DER contents (RFC 9881, section 2).
+const (
+	oidMLDSA44 = "\x60\x86\x48\x01\x65\x03\x04\x03\x11"
+	oidMLDSA65 = "\x60\x86\x48\x01\x65\x03\x04\x03\x12"
+	oidMLDSA87 = "\x60\x86\x48\x01\x65\x03\x04\x03\x13"
+)
+
 var mldsaParameters = map[string]mldsa.Parameters{
-	"\x60\x86\x48\x01\x65\x03\x04\x03\x11": mldsa.MLDSA44(),
-	"\x60\x86\x48\x01\x65\x03\x04\x03\x12": mldsa.MLDSA65(),
-	"\x60\x86\x48\x01\x65\x03\x04\x03\x13": mldsa.MLDSA87(),
+	oidMLDSA44: mldsa.MLDSA44(), oidMLDSA65: mldsa.MLDSA65(), oidMLDSA87: mldsa.MLDSA87(),
 }
 
 // mldsaScheme is the one scheme of a parameter set.
