@@ -71,6 +71,11 @@ func Data(folder string) Option { return func(o *options) { o.Data = folder } }
 // hours by default. They are renewed at two thirds of it.
 func Lifetime(d time.Duration) Option { return func(o *options) { o.Options.Lifetime = d } }
 
+// KeyType is what the identity's keys are to be, from the next one that is made:
+// p256, p384, ed25519, rsa, mldsa44, mldsa65 or mldsa87 (keystore.KeyTypes). By
+// default they are as they were, and p256 at first.
+func KeyType(name string) Option { return func(o *options) { o.Options.KeyType = name } }
+
 // Logger is told of renewals, of refusals, and of trouble; by default
 // slog.Default().
 func Logger(l *slog.Logger) Option { return func(o *options) { o.Log = l } }

@@ -52,7 +52,7 @@ func (f *caFlags) register(c *cobra.Command, listen string) {
 	s.StringVar(&f.listen, listen, "", "where the authority listens (default: port "+api.DefaultPort+" at the address of the default route)")
 	s.BoolVar(&f.loopback, "loopback", false, "the authority listens on 127.0.0.1 only")
 	s.StringVar(&f.domain, "domain", "", "the trust domain of a new authority, for ever (default: made from its root's hash)")
-	s.StringVar(&f.keyType, "key-type", "", "the kind of a new authority's keys: p256, p384, ed25519 or rsa (default p256)")
+	s.StringVar(&f.keyType, "key-type", "", "the kind of a new authority's keys: "+keyTypes()+"; ROOT/ISSUERS, as in mldsa87/p256, for two (default p256)")
 	s.StringVar(&f.passphrase, "passphrase-file", "", "file with a passphrase that encrypts the root's key")
 }
 
@@ -74,10 +74,10 @@ func (f *caFlags) check() error {
 			return usage("the authority listens on TCP: write HOST:PORT or :PORT")
 		}
 	}
-	switch f.keyType {
-	case "", "p256", "p384", "ed25519", "rsa":
-	default:
-		return usage("--key-type is %q; it can be p256, p384, ed25519 or rsa", f.keyType)
+	if f.keyType != "" {
+		if _, _, err := ca.KeyTypes(f.keyType); err != nil {
+			return usage("--key-type: %w, or two of them, the root's and the issuers', as in mldsa87/p256", err)
+		}
 	}
 	if f.domain != "" {
 		id, err := identity.ParseSPIFFE("spiffe://" + f.domain)

@@ -14,6 +14,7 @@ import (
 	"github.com/mutual-tls/mutual/internal/clock"
 	"github.com/mutual-tls/mutual/internal/code"
 	"github.com/mutual-tls/mutual/internal/folder"
+	"github.com/mutual-tls/mutual/keystore"
 	"github.com/mutual-tls/mutual/mtls"
 )
 
@@ -49,6 +50,7 @@ func (a *app) tellStatus(s *api.Status) {
 	if s.Encrypted {
 		key = "encrypted"
 	}
+	row("key type", s.KeyType)
 	row("root", s.Root)
 	row("root's key", key)
 	row("statement", fmt.Sprintf("number %d", s.Statement))
@@ -65,7 +67,7 @@ func (a *app) tellStatus(s *api.Status) {
 }
 
 func (a *app) caAnnounceCommand() *cobra.Command {
-	var passphrase string
+	var passphrase, keyType string
 	c := &cobra.Command{
 		Use:   "announce",
 		Short: "Make a second root, and tell everybody to trust it too",
@@ -74,6 +76,11 @@ tell a statement of anchors that both have signed. Agents take no other statemen
 whoever holds an issuer's key alone can't replace the root.`,
 		Args: exactly(),
 		RunE: func(c *cobra.Command, _ []string) error {
+			if keyType != "" {
+				if err := keystore.CheckKeyType(keyType); err != nil {
+					return usage("--key-type: %w", err)
+				}
+			}
 			dir, err := a.caFolder()
 			if err != nil {
 				return err
@@ -86,7 +93,7 @@ whoever holds an issuer's key alone can't replace the root.`,
 			if _, err := admin.Status(c.Context()); err != nil {
 				return a.ofAdmin(err)
 			}
-			o := ca.Options{Folder: dir, Clock: clock.Now, Log: a.logger()}
+			o := ca.Options{Folder: dir, KeyType: keyType, Clock: clock.Now, Log: a.logger()}
 			if passphrase != "" {
 				if o.Passphrase, err = readPassphrase(passphrase); err != nil {
 					return fail(exitFailed, err)
@@ -108,6 +115,7 @@ whoever holds an issuer's key alone can't replace the root.`,
 			return nil
 		},
 	}
+	c.Flags().StringVar(&keyType, "key-type", "", "the kind of the new root's key: "+keyTypes()+" (default: as the authority's first root)")
 	c.Flags().StringVar(&passphrase, "passphrase-file", "", "file with the passphrase of the root's key, and for the new one's")
 	return c
 }

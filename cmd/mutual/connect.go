@@ -85,8 +85,8 @@ func (a *app) connect(ctx context.Context, line string, s *connectFlags) error {
 		return a.connectJoined(ctx, line, s)
 	case s.service != "":
 		return usage("--service goes with a join line: give it as an argument, or with --join-file")
-	case s.lifetime != 0:
-		return usage("--lifetime is what an authority is asked for, and goes with a join line")
+	case s.lifetime != 0 || s.keyType != "":
+		return usage("--lifetime and --identity-key are for certificates that an authority makes, and go with a join line")
 	case s.to == "":
 		return usage("connect needs a join line, or --to: the server to reach, as in --to orders.example:8443")
 	case (s.cert == "") != (s.key == ""):
@@ -166,7 +166,7 @@ func (a *app) connectPEM(s *connectFlags) error {
 
 // connectJoined reaches a service by its name, as whom the line makes.
 func (a *app) connectJoined(ctx context.Context, line string, s *connectFlags) error {
-	if err := s.checkLifetime(); err != nil {
+	if err := s.checkIdentity(); err != nil {
 		return err
 	}
 	log := a.logger()

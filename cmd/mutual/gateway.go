@@ -38,6 +38,7 @@ type gatewayFlags struct {
 	handshake, grace time.Duration
 	connections      int
 	lifetime         time.Duration // of certificates that an authority makes
+	keyType          string        // of their keys
 }
 
 func (g *gatewayFlags) register(c *cobra.Command, listen string) {
@@ -51,6 +52,7 @@ func (g *gatewayFlags) register(c *cobra.Command, listen string) {
 	f.DurationVar(&g.grace, "grace", 30*time.Second, "from the end of a peer's certificate to the end of its connection")
 	f.IntVar(&g.connections, "max-connections", 0, "carry at most so many at once; the next ones wait")
 	f.DurationVar(&g.lifetime, "lifetime", 0, "how long our certificates are good for, with an authority (default 24h; 30s to 2160h)")
+	f.StringVar(&g.keyType, "identity-key", "", "the kind of our keys, with an authority: "+keyTypes()+" (default: as it was, p256 at first)")
 	f.StringArrayVar(&g.crls, "crl", nil, "with PEM files: what the peers' authorities have revoked (PEM or DER; several times for several)")
 	f.StringVar(&g.health, "health", "", "answer /healthz and /readyz at this address")
 	f.StringVar(&g.announce, "announce", "", "write where we listen to this file, as JSON, when ready")

@@ -1,26 +1,27 @@
 package main
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
+	"crypto"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/mutual-tls/mutual/identity"
 	"github.com/mutual-tls/mutual/internal/api"
+	"github.com/mutual-tls/mutual/keystore"
 	"github.com/mutual-tls/mutual/pki"
+	"github.com/mutual-tls/mutual/pki/sign"
 )
 
 func (a *app) issueCommand() *cobra.Command {
-	var out string
+	var out, keyType string
 	var names []string
 	var lifetime time.Duration
 	c := &cobra.Command{
@@ -42,7 +43,11 @@ Nothing renews them: issue again before they end, or use join lines.`,
 			if out == "" {
 				return usage("issue needs --out: the folder to write %s.crt, %s.key and ca.crt to", r.Name, r.Name)
 			}
-			return a.issue(c, r, out)
+			key, err := newKey("--key-type", keyType)
+			if err != nil {
+				return err
+			}
+			return a.issue(c, r, key, out)
 		},
 	}
 	f := c.Flags()
@@ -50,6 +55,7 @@ Nothing renews them: issue again before they end, or use join lines.`,
 	f.StringVar(&out, "out", "", "folder to write the files to; it is made where it is missing")
 	f.StringSliceVar(&names, "names", nil, "more DNS names and IP addresses")
 	f.DurationVar(&lifetime, "lifetime", 0, "how long the certificate is good for (default 24h)")
+	f.StringVar(&keyType, "key-type", "p256", "the kind of the key: "+keyTypes())
 	return c
 }
 
@@ -67,16 +73,12 @@ func writable(dir string) error {
 	return fmt.Errorf("nothing was issued: --out %s can't be written: %w", dir, err)
 }
 
-func (a *app) issue(c *cobra.Command, r *api.IssueRequest, out string) error {
+func (a *app) issue(c *cobra.Command, r *api.IssueRequest, key crypto.Signer, out string) error {
 	admin, err := a.administer()
 	if err != nil {
 		return err
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return fail(exitFailed, err)
-	}
-	if r.CSR, err = x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key); err != nil {
+	if r.CSR, err = sign.Request(nil, &x509.CertificateRequest{}, key); err != nil {
 		return fail(exitFailed, err)
 	}
 	// What is issued is on record: first that there is a place for it.
@@ -95,12 +97,10 @@ func (a *app) issue(c *cobra.Command, r *api.IssueRequest, out string) error {
 	if err != nil {
 		return fail(exitFailed, err)
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
+	private, err := keystore.KeyPEM(key)
 	if err != nil {
 		return fail(exitFailed, err)
 	}
-	defer clear(der)
-	private := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 	defer clear(private)
 	var anchors api.Anchors
 	if err := json.Unmarshal(issued.Statement.Signed, &anchors); err != nil {
@@ -123,6 +123,24 @@ func (a *app) issue(c *cobra.Command, r *api.IssueRequest, out string) error {
 	fmt.Fprintf(a.err, "%s is certified until %s: %s, %s, %s\n", r.Name, leaf.NotAfter().UTC().Format(time.RFC3339),
 		filepath.Join(out, r.Name+".crt"), filepath.Join(out, r.Name+".key"), filepath.Join(out, "ca.crt"))
 	return nil
+}
+
+// newKey makes a key of the type that a flag names.
+func newKey(flag, keyType string) (crypto.Signer, error) {
+	if err := keystore.CheckKeyType(keyType); err != nil {
+		return nil, usage("%s: %w", flag, err)
+	}
+	key, err := keystore.NewKey(keyType)
+	if err != nil {
+		return nil, fail(exitFailed, err)
+	}
+	return key, nil
+}
+
+// keyTypes are the types of key, in words.
+func keyTypes() string {
+	all := keystore.KeyTypes()
+	return strings.Join(all[:len(all)-1], ", ") + " or " + all[len(all)-1]
 }
 
 func pemChain(chain [][]byte) []byte {

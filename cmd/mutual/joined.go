@@ -17,6 +17,7 @@ import (
 	"github.com/mutual-tls/mutual/internal/gateway"
 	"github.com/mutual-tls/mutual/internal/host"
 	"github.com/mutual-tls/mutual/internal/join"
+	"github.com/mutual-tls/mutual/keystore"
 	"github.com/mutual-tls/mutual/pki"
 )
 
@@ -27,7 +28,13 @@ const (
 	maxLifetime = 90 * 24 * time.Hour
 )
 
-func (g *gatewayFlags) checkLifetime() error {
+// checkIdentity checks what is asked of an authority.
+func (g *gatewayFlags) checkIdentity() error {
+	if g.keyType != "" {
+		if err := keystore.CheckKeyType(g.keyType); err != nil {
+			return usage("--identity-key: %w", err)
+		}
+	}
 	if g.lifetime != 0 && (g.lifetime < minLifetime || g.lifetime > maxLifetime) {
 		return usage("--lifetime is %v; it can be %v to %dh (90 days)", g.lifetime, minLifetime, int(maxLifetime.Hours()))
 	}
@@ -39,7 +46,7 @@ func (a *app) agentOptions(g *gatewayFlags, log *slog.Logger) (agent.Options, er
 	if err == nil {
 		err = ownFolder(data)
 	}
-	return agent.Options{Data: data, Lifetime: g.lifetime, Log: log, Clock: now}, err
+	return agent.Options{Data: data, Lifetime: g.lifetime, KeyType: g.keyType, Log: log, Clock: now}, err
 }
 
 // readLine reads a join line from the argument, from a file, or, for "-", from

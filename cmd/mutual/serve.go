@@ -93,8 +93,8 @@ func (a *app) serve(ctx context.Context, name string, s *serveFlags) error {
 	case s.to == "":
 		return usage("serve needs --to: the address of the plain service, as in --to 127.0.0.1:8080")
 	case !pem:
-	case len(s.advertise) > 0 || s.joinOut != "" || s.joinFile != "" || s.lifetime != 0 || s.authority.given():
-		return usage("--cert, --key and --client-ca do without an authority, and so without --advertise, --join-out, --join-file, --lifetime and what is said of the authority")
+	case len(s.advertise) > 0 || s.joinOut != "" || s.joinFile != "" || s.lifetime != 0 || s.keyType != "" || s.authority.given():
+		return usage("--cert, --key and --client-ca do without an authority, and so without --advertise, --join-out, --join-file, --lifetime, --identity-key and what is said of the authority")
 	case s.cert == "" || s.key == "":
 		return usage("with PEM files, serve needs a certificate: give both --cert FILE and --key FILE")
 	}
@@ -238,7 +238,7 @@ func (a *app) serveJoined(ctx context.Context, name string, s *serveFlags) error
 	if api.Reserved(name) {
 		return usage("the name %s belongs to the product itself; choose another", name)
 	}
-	if err := s.checkLifetime(); err != nil {
+	if err := s.checkIdentity(); err != nil {
 		return err
 	}
 	if err := s.authority.check(); err != nil {

@@ -21,6 +21,7 @@ import (
 	"github.com/mutual-tls/mutual/internal/code"
 	"github.com/mutual-tls/mutual/internal/folder"
 	"github.com/mutual-tls/mutual/internal/join"
+	"github.com/mutual-tls/mutual/keystore"
 	"github.com/mutual-tls/mutual/mtls"
 	"github.com/mutual-tls/mutual/pki"
 )
@@ -32,6 +33,9 @@ type Options struct {
 	Data string
 	// Lifetime is what to ask for; 0 leaves it to the authority.
 	Lifetime time.Duration
+	// KeyType is what keys are to be that are made from now on, as keystore.NewKey
+	// takes it; "" is the type of the certificate in hand, and p256 for a first one.
+	KeyType string
 	// Log is told what happens; nil is slog.Default.
 	Log *slog.Logger
 	// Clock is the time; nil is the wall clock.
@@ -39,6 +43,11 @@ type Options struct {
 }
 
 func (o *Options) settle() error {
+	if o.KeyType != "" {
+		if err := keystore.CheckKeyType(o.KeyType); err != nil {
+			return err
+		}
+	}
 	if o.Data == "" {
 		data, err := folder.Default()
 		if err != nil {

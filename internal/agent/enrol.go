@@ -89,7 +89,7 @@ func (h home) whole() (state, bool) {
 // ask spends the token, and fills the folder with what comes of it.
 func ask(ctx context.Context, l *join.Line, made home, o Options) (state, error) {
 	var none state
-	key, err := nextKey(made.file(nextKeyFile), nil)
+	key, err := nextKey(made.file(nextKeyFile), o.KeyType, nil)
 	if err != nil {
 		return none, err
 	}

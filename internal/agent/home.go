@@ -1,12 +1,9 @@
 package agent
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -23,6 +20,7 @@ import (
 	"github.com/mutual-tls/mutual/keystore"
 	"github.com/mutual-tls/mutual/mtls"
 	"github.com/mutual-tls/mutual/pki"
+	"github.com/mutual-tls/mutual/pki/sign"
 )
 
 // home is an identity's folder, DATA/id/DOMAIN/NAME.
@@ -114,7 +112,7 @@ func (h home) stamp() string {
 }
 
 func (h home) writeIdentity(key crypto.Signer, chain [][]byte) error {
-	b, err := keyPEM(key)
+	b, err := keystore.KeyPEM(key)
 	if err != nil {
 		return err
 	}
@@ -154,28 +152,29 @@ func find(ids string, l *join.Line) (home, bool) {
 // nextKey is the key of the next certificate. It is on disk before anybody is
 // told its public half: an answer that is lost can be asked for again. One that is
 // in use already is what a crash left behind; used is nil where there is none.
-func nextKey(file string, used *pki.Certificate) (crypto.Signer, error) {
+//
+// keyType is what a new one is to be; "" is the type of the one in use, and
+// defaultKeyType where there is none.
+func nextKey(file, keyType string, used *pki.Certificate) (crypto.Signer, error) {
 	b, err := folder.Read(file)
 	switch {
 	case err == nil:
 		defer clear(b)
-		if block, rest := pem.Decode(b); block != nil && len(bytes.TrimSpace(rest)) == 0 {
-			defer clear(block.Bytes)
-			if k, err := x509.ParsePKCS8PrivateKey(block.Bytes); err == nil {
-				if s, ok := k.(crypto.Signer); ok && !isOf(s, used) {
-					return s, nil
-				}
-			}
+		if k, err := keystore.LoadKey(b); err == nil && !isOf(k, used) {
+			return k, nil
 		}
 		// Damaged, or in use: nothing depends on the file.
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if keyType == "" && used != nil && used.Key != nil {
+		keyType = keystore.TypeOf(used.Key.Key)
+	}
+	key, err := keystore.NewKey(cmp.Or(keyType, defaultKeyType))
 	if err != nil {
 		return nil, err
 	}
-	text, err := keyPEM(key)
+	text, err := keystore.KeyPEM(key)
 	if err != nil {
 		return nil, err
 	}
@@ -183,28 +182,22 @@ func nextKey(file string, used *pki.Certificate) (crypto.Signer, error) {
 	return key, folder.Write(file, text)
 }
 
+// defaultKeyType is what signs and verifies fastest, and every peer knows.
+const defaultKeyType = "p256"
+
 // isOf says whether a certificate is for a key.
 func isOf(key crypto.Signer, c *pki.Certificate) bool {
-	if c == nil {
+	if c == nil || c.Key == nil {
 		return false
 	}
 	p, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool })
-	return ok && p.Equal(c.X509.PublicKey)
-}
-
-func keyPEM(key crypto.Signer) ([]byte, error) {
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, err
-	}
-	defer clear(der)
-	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+	return ok && p.Equal(c.Key.Key)
 }
 
 // request is a certificate request that says nothing but the key: names come from
 // the grant.
 func request(key crypto.Signer) ([]byte, error) {
-	return x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
+	return sign.Request(nil, &x509.CertificateRequest{}, key)
 }
 
 // await waits for a lock.

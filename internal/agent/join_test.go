@@ -15,6 +15,7 @@ import (
 	"github.com/mutual-tls/mutual/internal/api"
 	"github.com/mutual-tls/mutual/internal/ca"
 	"github.com/mutual-tls/mutual/internal/code"
+	"github.com/mutual-tls/mutual/keystore"
 	"github.com/mutual-tls/mutual/mtls"
 )
 
@@ -261,7 +262,7 @@ func TestACrashWhileJoiningCostsNothing(t *testing.T) {
 			t.Errorf("%s: the key is there twice", when)
 		}
 	}
-	text, err := keyPEM(key)
+	text, err := keystore.KeyPEM(key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -291,7 +292,7 @@ func TestACrashWhileRenewingCostsNothing(t *testing.T) {
 	}
 	// The new identity was written, and its key still lies beside.
 	_, key := keyOf(t, a)
-	text, err := keyPEM(key)
+	text, err := keystore.KeyPEM(key)
 	if err == nil {
 		err = os.WriteFile(a.home.file(nextKeyFile), text, 0o600)
 	}

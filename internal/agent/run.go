@@ -123,7 +123,7 @@ func (a *Agent) Renew(ctx context.Context) error {
 
 // renew is one renewal. The caller holds the folder's lock.
 func (a *Agent) renew(ctx context.Context) error {
-	key, err := nextKey(a.home.file(nextKeyFile), a.Leaf())
+	key, err := nextKey(a.home.file(nextKeyFile), a.options.KeyType, a.Leaf())
 	if err != nil {
 		return err
 	}

@@ -29,10 +29,13 @@ func Reserved(name string) bool {
 // DefaultPort is the authority's port.
 const DefaultPort = "8440"
 
-// MaxBody bounds a request's body in bytes, MaxAnswer an answer's.
+// MaxBody bounds a request's body in bytes, MaxStatement that of a statement which
+// is announced (maxRoots roots of ML-DSA-87 and their signatures are some 160 KiB),
+// MaxAnswer an answer's.
 const (
-	MaxBody   = 64 << 10
-	MaxAnswer = 16 << 20
+	MaxBody      = 64 << 10
+	MaxStatement = 256 << 10
+	MaxAnswer    = 16 << 20
 )
 
 // The paths at the authority's port.

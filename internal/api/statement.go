@@ -48,7 +48,7 @@ type Verified struct {
 // inForce is never empty; after a join line it is the one root that the line
 // names.
 func (s *Statement) Verify(domain string, inForce []*pki.Certificate, now time.Time) (*Verified, error) {
-	if len(s.Signed) > MaxBody || len(s.Signatures) > 2*maxRoots {
+	if len(s.Signed) > MaxStatement || len(s.Signatures) > 2*maxRoots {
 		return nil, fmt.Errorf("the statement is too large")
 	}
 	signers := map[[32]byte]bool{}

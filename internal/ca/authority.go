@@ -32,7 +32,8 @@ type Options struct {
 	Folder string
 	// Domain is the trust domain; "" for one named after the root's hash.
 	Domain string
-	// KeyType is p256, p384, ed25519 or rsa; "" for p256.
+	// KeyType is what KeyTypes takes; "" for p256, and for a second root for what the
+	// first one is.
 	KeyType string
 	// Passphrase encrypts the root's key, or opens it; nil for neither.
 	Passphrase []byte
@@ -50,9 +51,6 @@ func (o *Options) complete() {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
-	}
-	if o.KeyType == "" {
-		o.KeyType = "p256"
 	}
 }
 

@@ -1,6 +1,7 @@
 package ca_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -9,8 +10,8 @@ import (
 )
 
 func TestAnIdentityJoinsRenewsAndStands(t *testing.T) {
-	for _, keyType := range []string{"p256", "p384", "ed25519", "rsa"} {
-		t.Run(keyType, func(t *testing.T) {
+	for _, keyType := range []string{"p256", "p384", "ed25519", "rsa", "mldsa44", "mldsa65", "mldsa87", "mldsa87/p256", "p256/mldsa44"} {
+		t.Run(strings.ReplaceAll(keyType, "/", " over "), func(t *testing.T) {
 			w := newWorld(t, func(o *ca.Options) { o.KeyType = keyType })
 			out, err := w.Join(w.ctx, w.token("web", "www.example.com", "10.0.0.7"), apply(t).csr, 0)
 			if err != nil {

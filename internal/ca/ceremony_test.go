@@ -3,9 +3,7 @@ package ca_test
 import (
 	"bytes"
 	"crypto"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"io/fs"
 	"os"
@@ -21,6 +19,7 @@ import (
 	"github.com/mutual-tls/mutual/internal/code"
 	"github.com/mutual-tls/mutual/internal/folder"
 	"github.com/mutual-tls/mutual/internal/suite"
+	"github.com/mutual-tls/mutual/keystore"
 	"github.com/mutual-tls/mutual/pki"
 )
 
@@ -219,12 +218,11 @@ func (w *world) key(name string) crypto.Signer {
 	if err != nil {
 		w.Fatal(err)
 	}
-	block, _ := pem.Decode(b)
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	key, err := keystore.LoadKey(b)
 	if err != nil {
 		w.Fatal(err)
 	}
-	return key.(crypto.Signer)
+	return key
 }
 
 // forge signs what a statement says with whatever keys.

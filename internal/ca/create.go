@@ -21,8 +21,12 @@ import (
 	"github.com/mutual-tls/mutual/internal/ca/store"
 	"github.com/mutual-tls/mutual/internal/failpoint"
 	"github.com/mutual-tls/mutual/internal/folder"
+	"github.com/mutual-tls/mutual/keystore"
 	"github.com/mutual-tls/mutual/pki"
 )
+
+// defaultKeyType is what every verifier of certificates knows.
+const defaultKeyType = "p256"
 
 // Create is the first ceremony: it makes root, issuer, standby issuer and the
 // first statement of anchors, in a folder without an authority. The error is
@@ -32,6 +36,13 @@ import (
 // authority that was never finished, and nothing depends on.
 func Create(ctx context.Context, o Options) error {
 	o.complete()
+	if o.KeyType == "" {
+		o.KeyType = defaultKeyType
+	}
+	rootType, issuerType, err := KeyTypes(o.KeyType)
+	if err != nil {
+		return err
+	}
 	if o.Domain != "" {
 		if err := checkDomain(o.Domain); err != nil {
 			return err
@@ -55,18 +66,18 @@ func Create(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	root, err := makeRoot(o, fileRootKey, "mutual root "+label, now)
+	root, err := makeRoot(o, rootType, fileRootKey, "mutual root "+label, now)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
 	failpoint.At("ca-create-2-root")
-	issuer, err := makeIssuer(o, root, "issuer", fileIssuer, "mutual issuer 1 "+label, now)
+	issuer, err := makeIssuer(o, root, issuerType, "issuer", fileIssuer, "mutual issuer 1 "+label, now)
 	if err != nil {
 		return err
 	}
 	defer issuer.Close()
-	standby, err := makeIssuer(o, root, "standby", fileStandby, "mutual issuer 2 "+label, now)
+	standby, err := makeIssuer(o, root, issuerType, "standby", fileStandby, "mutual issuer 2 "+label, now)
 	if err != nil {
 		return err
 	}
@@ -134,8 +145,8 @@ type member struct {
 }
 
 // makeRoot makes a key, and the certificate that it signs for itself.
-func makeRoot(o Options, keyFile, name string, now time.Time) (*member, error) {
-	key, own, err := makeKey(o, keyFile, o.Passphrase)
+func makeRoot(o Options, keyType, keyFile, name string, now time.Time) (*member, error) {
+	key, own, err := makeKey(o, keyType, keyFile, o.Passphrase)
 	if err != nil {
 		return nil, err
 	}
@@ -154,8 +165,8 @@ func makeRoot(o Options, keyFile, name string, now time.Time) (*member, error) {
 }
 
 // makeIssuer makes a key, and has the root certify it as an issuer's.
-func makeIssuer(o Options, root *member, role, keyFile, name string, now time.Time) (*member, error) {
-	key, own, err := makeKey(o, keyFile, nil)
+func makeIssuer(o Options, root *member, keyType, role, keyFile, name string, now time.Time) (*member, error) {
+	key, own, err := makeKey(o, keyType, keyFile, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -169,8 +180,8 @@ func makeIssuer(o Options, root *member, role, keyFile, name string, now time.Ti
 	return &member{s, role, keyFile}, err
 }
 
-func makeKey(o Options, file string, passphrase []byte) (crypto.Signer, *signing.Signer, error) {
-	key, err := newKey(o.KeyType, o.Random)
+func makeKey(o Options, keyType, file string, passphrase []byte) (crypto.Signer, *signing.Signer, error) {
+	key, err := keystore.NewKey(keyType)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -275,11 +286,14 @@ func NewRoot(ctx context.Context, o Options) (*api.Statement, error) {
 		return nil, err
 	}
 	defer db.Close() //nolint:errcheck // of what was read
-	var domain string
+	var domain, keyType string
 	var own []*store.Authority
 	var current api.Statement
 	err = db.View(ctx, func(tx *store.Tx) (err error) {
 		if domain, err = tx.Setting("domain"); err != nil {
+			return err
+		}
+		if keyType, err = tx.Setting("key_type"); err != nil {
 			return err
 		}
 		if current, _, err = tx.Statement(); err != nil {
@@ -288,6 +302,16 @@ func NewRoot(ctx context.Context, o Options) (*api.Statement, error) {
 		own, err = tx.Authorities()
 		return err
 	})
+	if err != nil {
+		return nil, err
+	}
+	if o.KeyType != "" {
+		if err := keystore.CheckKeyType(o.KeyType); err != nil {
+			return nil, err
+		}
+		keyType = o.KeyType
+	}
+	rootType, _, err := KeyTypes(keyType)
 	if err != nil {
 		return nil, err
 	}
@@ -313,7 +337,7 @@ func NewRoot(ctx context.Context, o Options) (*api.Statement, error) {
 		}
 		roots = append(roots, r)
 	}
-	next, err := makeNext(o, now)
+	next, err := makeNext(o, rootType, now)
 	if err != nil {
 		return nil, err
 	}
@@ -339,7 +363,7 @@ func openRoot(o Options, own []*store.Authority, c *pki.Certificate) (*member, e
 
 // makeNext makes another root, under the first name that is free. Its certificate
 // lies beside its key: an announcement finds the one by the other.
-func makeNext(o Options, now time.Time) (*member, error) {
+func makeNext(o Options, keyType string, now time.Time) (*member, error) {
 	label, err := newLabel(o.Random)
 	if err != nil {
 		return nil, err
@@ -351,7 +375,7 @@ func makeNext(o Options, now time.Time) (*member, error) {
 			keyFile = name
 		}
 	}
-	next, err := makeRoot(o, keyFile, "mutual root "+label, now)
+	next, err := makeRoot(o, keyType, keyFile, "mutual root "+label, now)
 	if err != nil {
 		return nil, err
 	}

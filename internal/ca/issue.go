@@ -3,15 +3,13 @@ package ca
 import (
 	"context"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"math/big"
+	"strings"
 	"time"
 
 	"github.com/mutual-tls/mutual/internal/api"
@@ -19,6 +17,8 @@ import (
 	"github.com/mutual-tls/mutual/internal/ca/store"
 	"github.com/mutual-tls/mutual/internal/code"
 	"github.com/mutual-tls/mutual/internal/failpoint"
+	"github.com/mutual-tls/mutual/internal/suite"
+	"github.com/mutual-tls/mutual/keystore"
 	"github.com/mutual-tls/mutual/pki"
 )
 
@@ -313,12 +313,19 @@ func (a *Authority) begin(ctx context.Context, l *store.Lineage, r *request, lif
 // Serving makes a fresh leaf for the authority's own door, with a key that is in
 // memory only. The chain has the root at its end: a joiner knows the root's hash,
 // and not yet the root.
+//
+// The key is on P-256, for it is good for a day; but under an issuer of ML-DSA it
+// is of that kind, too, so that who joins such an authority is not told whom to
+// trust under a weaker one.
 func (a *Authority) Serving(ctx context.Context) (chain [][]byte, key crypto.Signer, err error) {
-	k, err := ecdsa.GenerateKey(elliptic.P256(), a.options.Random)
-	if err != nil {
+	keyType := defaultKeyType
+	if t := keystore.TypeOf(a.issuer.Certificate.Key.Key); strings.HasPrefix(t, "mldsa") {
+		keyType = t
+	}
+	if key, err = keystore.NewKey(keyType); err != nil {
 		return nil, nil, err
 	}
-	spki, err := x509.MarshalPKIXPublicKey(k.Public())
+	spki, err := suite.MarshalPublicKey(key.Public())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -328,5 +335,5 @@ func (a *Authority) Serving(ctx context.Context) (chain [][]byte, key crypto.Sig
 	if err != nil {
 		return nil, nil, err
 	}
-	return [][]byte{c.DER, a.issuer.Certificate.Raw, a.root.Raw}, k, nil
+	return [][]byte{c.DER, a.issuer.Certificate.Raw, a.root.Raw}, key, nil
 }

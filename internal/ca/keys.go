@@ -3,52 +3,42 @@ package ca
 import (
 	"bytes"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rsa"
-	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 
 	"filippo.io/age"
 	"filippo.io/age/armor"
 
 	"github.com/mutual-tls/mutual/internal/folder"
+	"github.com/mutual-tls/mutual/keystore"
 )
 
-// rsaBits is the size of the authority's own RSA keys (NIST SP 800-57: 128 bits of
-// strength, for what stands beyond 2030).
-const rsaBits = 3072
-
-// newKey makes a key for an authority.
-func newKey(kind string, random io.Reader) (crypto.Signer, error) {
-	switch kind {
-	case "p256":
-		return ecdsa.GenerateKey(elliptic.P256(), random)
-	case "p384":
-		return ecdsa.GenerateKey(elliptic.P384(), random)
-	case "ed25519":
-		_, key, err := ed25519.GenerateKey(random)
-		return key, err
-	case "rsa":
-		return rsa.GenerateKey(random, rsaBits)
+// KeyTypes takes the name of an authority's types of key apart: one type for all of
+// them, or the root's and the issuers', as in mldsa87/p256.
+func KeyTypes(name string) (root, issuers string, err error) {
+	root, issuers, two := strings.Cut(name, "/")
+	if !two {
+		issuers = root
 	}
-	return nil, fmt.Errorf("%q is not a type of key; take p256, p384, ed25519 or rsa", kind)
+	for _, t := range []string{root, issuers} {
+		if err := keystore.CheckKeyType(t); err != nil {
+			return "", "", err
+		}
+	}
+	return root, issuers, nil
 }
 
 // writeKey writes a key (PKCS #8, PEM), encrypted with a passphrase if there is
 // one.
 func writeKey(path string, key crypto.Signer, passphrase []byte) error {
-	b, err := x509.MarshalPKCS8PrivateKey(key)
+	text, err := keystore.KeyPEM(key)
 	if err != nil {
 		return err
 	}
-	defer clear(b)
-	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: b})
 	defer clear(text)
 	if passphrase == nil {
 		return folder.Write(path, text)
@@ -109,20 +99,11 @@ func readRootKey(path string, passphrase []byte) (crypto.Signer, error) {
 }
 
 func parseKey(path string, text []byte) (crypto.Signer, error) {
-	block, rest := pem.Decode(text)
-	if block == nil || block.Type != "PRIVATE KEY" || len(bytes.TrimSpace(rest)) > 0 {
-		return nil, fmt.Errorf("%s does not hold one private key in PEM (PKCS #8)", path)
-	}
-	defer clear(block.Bytes)
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	key, err := keystore.LoadKey(text)
 	if err != nil {
-		return nil, fmt.Errorf("the key in %s does not parse: %w", path, err)
+		return nil, fmt.Errorf("%s can't be used: %w", path, err)
 	}
-	signer, ok := key.(crypto.Signer)
-	if !ok {
-		return nil, fmt.Errorf("the key in %s can't sign", path)
-	}
-	return signer, nil
+	return key, nil
 }
 
 func certificatePEM(der []byte) []byte {

@@ -20,6 +20,7 @@ import (
 	"github.com/mutual-tls/mutual/internal/code"
 	"github.com/mutual-tls/mutual/internal/join"
 	"github.com/mutual-tls/mutual/pki"
+	"github.com/mutual-tls/mutual/pki/sign"
 )
 
 // hand is a clock that tests move.
@@ -118,7 +119,7 @@ func applyWith(t testing.TB, key crypto.Signer, change ...func(*x509.Certificate
 	for _, c := range change {
 		c(r)
 	}
-	csr, err := x509.CreateCertificateRequest(rand.Reader, r, key)
+	csr, err := sign.Request(nil, r, key)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -66,7 +66,7 @@ func (s *Server) admin() http.Handler {
 	mux.Handle("POST "+api.PathAdminRevoke, s.working(s.adminBusy, s.revoke))
 	mux.Handle("POST "+api.PathAdminStatement, s.working(s.adminBusy, s.announce))
 	mux.Handle("GET "+api.PathAdminNames+"{name}", s.working(s.adminBusy, s.name))
-	return s.straight(mux)
+	return s.straight(mux, api.MaxStatement) // which is announced here
 }
 
 func (s *Server) status(r *http.Request) (any, error) {

@@ -48,7 +48,7 @@ func hold(r *http.Request) error {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return api.NewProblem(http.StatusRequestEntityTooLarge, code.RequestTooLarge, fmt.Sprintf("the request has more than %d bytes", api.MaxBody))
+		return api.NewProblem(http.StatusRequestEntityTooLarge, code.RequestTooLarge, fmt.Sprintf("the request has more than %d bytes", tooLarge.Limit))
 	case err != nil:
 		return api.NewProblem(http.StatusBadRequest, code.RequestMalformed, "the request's body did not come whole, or not in time")
 	}
@@ -56,12 +56,14 @@ func hold(r *http.Request) error {
 	return nil
 }
 
-// straight adds an answer for whatever mux does not know, ways round a path included:
-// mux alone would answer those with redirects, which nobody here follows.
-func (s *Server) straight(mux *http.ServeMux) http.Handler {
+// straight is one door: it takes bodies up to a limit, and adds an answer for
+// whatever mux does not know, ways round a path included: mux alone would answer
+// those with redirects, which nobody here follows.
+func (s *Server) straight(mux *http.ServeMux, limit int64) http.Handler {
 	other := s.answering(unknown)
 	mux.Handle("/", other)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, limit)
 		clean := path.Clean(r.URL.Path)
 		if clean != "/" && strings.HasSuffix(r.URL.Path, "/") {
 			clean += "/"
@@ -80,7 +82,6 @@ func busy() *api.Problem {
 
 func (s *Server) answering(h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, api.MaxBody)
 		out, err := s.guarded(h, r)
 		if err != nil {
 			s.refuse(w, r, err)

@@ -25,7 +25,7 @@ func (s *Server) front() http.Handler {
 	mux.Handle("GET "+api.PathService+"{name}", s.working(s.busy, s.service))
 	mux.Handle("PUT "+api.PathService+"{name}", s.working(s.busy, s.register))
 	mux.Handle("GET "+api.PathCRL, s.working(s.busy, s.revocations))
-	return s.straight(mux)
+	return s.straight(mux, api.MaxBody)
 }
 
 func (s *Server) join(r *http.Request) (any, error) {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/mutual-tls/mutual/internal/api"
 )
 
 func TestWhatEveryCertificateKeepsIsJudgedOnItsFinalBytes(t *testing.T) {
@@ -265,7 +267,7 @@ func TestOnlyARootSignsStatements(t *testing.T) {
 	if _, err := w.root.JudgeStatement([]byte("{}")); err != nil {
 		t.Error(err)
 	}
-	if _, err := w.root.JudgeStatement(make([]byte, 65<<10)); err == nil {
+	if _, err := w.root.JudgeStatement(make([]byte, api.MaxStatement+1)); err == nil {
 		t.Error("a huge one is taken")
 	}
 }

@@ -7,14 +7,10 @@ import (
 	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/sha256"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"sync/atomic"
-
-	"golang.org/x/crypto/cryptobyte"
-	der "golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/mutual-tls/mutual/internal/api"
 	"github.com/mutual-tls/mutual/internal/suite"
@@ -31,26 +27,25 @@ type Signer struct {
 	key       crypto.Signer
 	public    *suite.PublicKey
 	spki      []byte
-	scheme    suite.Scheme // of certificates and lists
-	algorithm []byte       // scheme as an AlgorithmIdentifier
+	algorithm []byte // of certificates and lists, as an AlgorithmIdentifier
 	random    io.Reader
 }
 
 // New is the authority with a key and its certificate. The certificate is nil for
 // a root that is about to be made.
 func New(key crypto.Signer, certificate *pki.Certificate, random io.Reader) (*Signer, error) {
-	spki, err := x509.MarshalPKIXPublicKey(key.Public())
+	spki, err := suite.MarshalPublicKey(key.Public())
 	if err != nil {
 		return nil, fmt.Errorf("the authority's key: %w", err)
 	}
 	if certificate != nil && !bytes.Equal(spki, certificate.X509.RawSubjectPublicKeyInfo) {
 		return nil, fmt.Errorf("the key is not the one of the certificate %s", certificate.Label())
 	}
-	s := &Signer{Certificate: certificate, key: key, spki: spki, random: random}
+	s := &Signer{Certificate: certificate, key: suite.Fast(key), spki: spki, random: random}
 	if s.public, err = suite.ParsePublicKey(spki); err != nil {
 		return nil, err
 	}
-	s.scheme, s.algorithm, err = algorithmOf(s.public)
+	_, s.algorithm, err = s.public.AuthorityScheme()
 	return s, err
 }
 
@@ -121,21 +116,7 @@ func (s *Signer) Sign(l *Leave) ([]byte, error) {
 		}
 		return suite.Sign(s.random, s.key, scheme, l.bytes)
 	}
-	signature, err := suite.Sign(s.random, s.key, s.scheme, l.bytes)
-	if err != nil {
-		return nil, err
-	}
-	// A signature that a fault spoiled is not let out.
-	if err := s.public.VerifyCertificate(s.algorithm, l.bytes, signature); err != nil {
-		return nil, fmt.Errorf("the signature that was just made does not verify: %w", err)
-	}
-	var b cryptobyte.Builder
-	b.AddASN1(der.SEQUENCE, func(b *cryptobyte.Builder) {
-		b.AddBytes(l.bytes)
-		b.AddBytes(s.algorithm)
-		b.AddASN1BitString(signature)
-	})
-	return b.Bytes()
+	return suite.SignWhole(s.random, s.key, l.bytes)
 }
 
 // JudgeStatement judges a statement of anchors, which only a root may sign.
@@ -143,13 +124,14 @@ func (s *Signer) JudgeStatement(signed []byte) (*Judged, error) {
 	if c := s.Certificate; c == nil || !c.SelfIssued() || !c.X509.IsCA {
 		return nil, &Broken{"statement-signer", "only a root signs a statement of anchors"}
 	}
-	if len(signed) == 0 || len(signed) > api.MaxBody {
-		return nil, &Broken{"statement-size", fmt.Sprintf("the statement has %d bytes, expected 1 to %d", len(signed), api.MaxBody)}
+	if len(signed) == 0 || len(signed) > api.MaxStatement {
+		return nil, &Broken{"statement-size", fmt.Sprintf("the statement has %d bytes, expected 1 to %d", len(signed), api.MaxStatement)}
 	}
 	return s.judged(statement, api.StatementBytes(signed)), nil
 }
 
-// Close zeroes the key as far as it is reachable. Nothing is signed afterwards.
+// Close zeroes the key as far as it is reachable, which one of ML-DSA is not.
+// Nothing is signed afterwards.
 func (s *Signer) Close() {
 	switch k := s.key.(type) {
 	case *ecdsa.PrivateKey:
@@ -165,24 +147,4 @@ func (s *Signer) Close() {
 		}
 	}
 	s.key = nil
-}
-
-// algorithmOf is how an authority's key signs: with the hash that fits its size,
-// and RSA in PKCS #1 v1.5, which every verifier of certificates knows.
-func algorithmOf(k *suite.PublicKey) (suite.Scheme, []byte, error) {
-	for _, a := range []struct {
-		scheme     suite.Scheme
-		identifier string
-	}{
-		{suite.ECDSAWithP256AndSHA256, "\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02"},
-		{suite.ECDSAWithP384AndSHA384, "\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x03"},
-		{suite.ECDSAWithP521AndSHA512, "\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x04"},
-		{suite.Ed25519, "\x30\x05\x06\x03\x2b\x65\x70"},
-		{suite.PKCS1WithSHA256, "\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0b\x05\x00"},
-	} {
-		if k.Fits(a.scheme) {
-			return a.scheme, []byte(a.identifier), nil
-		}
-	}
-	return 0, nil, errors.New("a key of this kind can't sign certificates; take ECDSA, Ed25519 or RSA")
 }

@@ -2,9 +2,6 @@ package zlint
 
 import (
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	stdx509 "crypto/x509"
@@ -22,7 +19,9 @@ import (
 	"github.com/mutual-tls/mutual/internal/ca"
 	"github.com/mutual-tls/mutual/internal/ca/store"
 	"github.com/mutual-tls/mutual/internal/mint"
+	"github.com/mutual-tls/mutual/keystore"
 	"github.com/mutual-tls/mutual/pki"
+	"github.com/mutual-tls/mutual/pki/sign"
 )
 
 // byTheRFCs are zlint's lints that come from RFC 5280 and those beside it.
@@ -76,32 +75,35 @@ func cleanList(t *testing.T, what string, der []byte) {
 	silent(t, what, zl.LintRevocationListEx(l, byTheRFCs(t)).Results, 5)
 }
 
-// requests are certificate requests with a key of each kind that may be certified.
-func requests(t *testing.T) map[string][]byte {
+// request is a certificate request with a new key of a type: a key is certified once.
+func request(t *testing.T, keyType string) []byte {
 	t.Helper()
-	out := map[string][]byte{}
-	for kind, make := range map[string]func() (crypto.Signer, error){
-		"p256":    func() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) },
-		"p384":    func() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P384(), rand.Reader) },
-		"rsa":     func() (crypto.Signer, error) { return rsa.GenerateKey(rand.Reader, 2048) },
-		"ed25519": func() (crypto.Signer, error) { _, k, err := ed25519.GenerateKey(rand.Reader); return k, err },
-	} {
-		key, err := make()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if out[kind], err = stdx509.CreateCertificateRequest(rand.Reader, &stdx509.CertificateRequest{}, key); err != nil {
-			t.Fatal(err)
-		}
+	var key crypto.Signer
+	var err error
+	if keyType == "rsa" { // the shortest that may be certified, and made sooner
+		key, err = rsa.GenerateKey(rand.Reader, 2048)
+	} else {
+		key, err = keystore.NewKey(keyType)
 	}
-	return out
+	if err != nil {
+		t.Fatal(err)
+	}
+	csr, err := sign.Request(nil, &stdx509.CertificateRequest{}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return csr
 }
 
 // Everything that an authority signs: itself, its issuers, its own leaf, and what
 // is asked for at each of its doors.
 func TestZlintAgreesWithWhatIsIssued(t *testing.T) {
-	for _, kind := range []string{"p256", "p384", "ed25519", "rsa"} {
-		t.Run(kind, func(t *testing.T) {
+	// Under two kinds of issuers keys of every kind: of them the lints see the one or the
+	// other.
+	some := []string{"p256", "mldsa44"}
+	for kind, keys := range map[string][]string{"p256": keystore.KeyTypes(), "mldsa65": keystore.KeyTypes(),
+		"p384": some, "ed25519": some, "rsa": some, "mldsa44": some, "mldsa87": some, "mldsa87/p256": some} {
+		t.Run(strings.ReplaceAll(kind, "/", " over "), func(t *testing.T) {
 			o := ca.Options{Folder: filepath.Join(t.TempDir(), "ca"), KeyType: kind}
 			if err := ca.Create(t.Context(), o); err != nil {
 				t.Fatal(err)
@@ -121,19 +123,17 @@ func TestZlintAgreesWithWhatIsIssued(t *testing.T) {
 			clean(t, "its own leaf", chain[0])
 			lists(t, a, "an empty list")
 
-			joined, renewing, issued := requests(t), requests(t), requests(t)
-			for key := range joined {
+			for _, key := range keys {
 				for _, name := range []string{"web-" + key, "web." + key + ".internal", strings.Repeat("a", 60) + "." + key + ".example.com"} {
 					token, _, err := a.NewToken(t.Context(), api.TokenRequest{Name: name, Names: []string{"www.example.com", "*.example.com", "10.0.0.7", "fd00::7"}})
 					if err != nil {
 						t.Fatal(err)
 					}
-					out, err := a.Join(t.Context(), token, joined[key], 90*24*time.Hour)
+					out, err := a.Join(t.Context(), token, request(t, key), 90*24*time.Hour)
 					if err != nil {
 						t.Fatal(err)
 					}
 					clean(t, "joined as "+name, out.Chain[0])
-					joined[key] = requests(t)[key] // a key is certified once
 					if name != "web-"+key {
 						continue
 					}
@@ -141,12 +141,12 @@ func TestZlintAgreesWithWhatIsIssued(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					if out, err = a.Renew(t.Context(), shown, renewing[key], 0); err != nil {
+					if out, err = a.Renew(t.Context(), shown, request(t, key), 0); err != nil {
 						t.Fatal(err)
 					}
 					clean(t, "renewed as "+name, out.Chain[0])
 				}
-				out, err := a.Issue(t.Context(), api.IssueRequest{Name: "files-" + key, Names: []string{"files.example.com"}, CSR: issued[key], Lifetime: 30})
+				out, err := a.Issue(t.Context(), api.IssueRequest{Name: "files-" + key, Names: []string{"files.example.com"}, CSR: request(t, key), Lifetime: 30})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -198,12 +198,16 @@ func lists(t *testing.T, a *ca.Authority, what string) {
 // What the tests and the benchmarks show each other is by the book as well, unless
 // it is bad on purpose.
 func TestZlintAgreesWithWhatIsMinted(t *testing.T) {
-	for _, kind := range []string{"p256", "p384", "p521", "rsa2048", "ed25519"} {
+	for _, kind := range []string{"p256", "p384", "p521", "rsa2048", "ed25519", "mldsa44", "mldsa65", "mldsa87"} {
 		key := mint.Key(kind)
 		root := mint.Root("Example Root", key)
 		issuer := root.Intermediate("Example Issuing", key)
 		leaf := issuer.Leaf("api.internal", key, mint.URIs("spiffe://example.com/api"))
-		clean(t, kind+" root", root.DER)
+		var but []string
+		if strings.HasPrefix(kind, "mldsa") { // zlint can't verify it, and so takes it for one that another signed
+			but = []string{"e_ext_authority_key_identifier_no_key_identifier"}
+		}
+		clean(t, kind+" root", root.DER, but...)
 		clean(t, kind+" intermediate", issuer.DER)
 		// SHOULD, for a leaf; much of what is out there has none.
 		clean(t, kind+" leaf", leaf.Chain[0], "w_ext_subject_key_identifier_missing_sub_cert")
