@@ -55,8 +55,10 @@ type Target struct {
 	// instead takes the place of the judgement by Anchors; nil for none.
 	instead mtls.Verifier
 
-	// suites are for tests, whose stories must not depend on the processor.
+	// suites and probe are for tests, whose stories must not depend on the processor,
+	// nor on how busy it is: probe takes the place of probeTime.
 	suites []mtls.Suite
+	probe  time.Duration
 }
 
 const (
@@ -120,7 +122,7 @@ func Live(ctx context.Context, t Target) *Story {
 	s.Target, s.Address = t.Address, remote
 	s.end(recorder, admitted, refusal, err)
 	if refused && s.Version == "" && refusal.Fault != mtls.Misuse {
-		q := prober{dial, t.ServerName, min(probeTime, t.Timeout)}
+		q := prober{dial, t.ServerName, min(t.probe, t.Timeout)}
 		s.Speaks = q.listen(ctx, heard.first())
 		s.Verdict.foreign(s.Speaks)
 	}
@@ -136,6 +138,9 @@ func (t *Target) defaults() {
 	}
 	if t.Clock == nil {
 		t.Clock = time.Now
+	}
+	if t.probe <= 0 {
+		t.probe = probeTime
 	}
 }
 

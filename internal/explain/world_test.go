@@ -134,12 +134,13 @@ func serveOurs(t testing.TB, cfg mtls.ServerConfig) string {
 	})
 }
 
-// target is a server at address that is to be orders.example.com.
+// target is a server at address that is to be orders.example.com. Whoever answers may
+// take long: only a server that says nothing is given up sooner.
 func (w *world) target(address string) Target {
 	return Target{
 		Address: address, ServerName: "orders.example.com", Anchors: w.anchors, Trusted: "an authority in ca.crt",
-		Clock:  func() time.Time { return noon },
-		suites: []mtls.Suite{suite.AES128GCMSHA256, suite.AES256GCMSHA384},
+		Timeout: time.Minute, Wait: time.Minute, Clock: func() time.Time { return noon },
+		suites: []mtls.Suite{suite.AES128GCMSHA256, suite.AES256GCMSHA384}, probe: time.Minute,
 	}
 }
 
