@@ -70,9 +70,11 @@ func newDesk(t *testing.T) *desk {
 	return d
 }
 
+// write exchanges a file whole: who watches must not find half of one, and tell of it.
 func (d *desk) write(name string, b []byte) {
 	d.t.Helper()
-	if err := os.WriteFile(filepath.Join(d.dir, name), b, 0o600); err != nil {
+	put(d.t, d.dir, name+".new", b)
+	if err := os.Rename(filepath.Join(d.dir, name+".new"), filepath.Join(d.dir, name)); err != nil {
 		d.t.Fatal(err)
 	}
 }
