@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mutual-tls/mutual/internal/peers"
 	"github.com/mutual-tls/mutual/mtls"
 	"github.com/mutual-tls/mutual/mtls/nethttp"
 )
@@ -21,11 +22,18 @@ type earlyServer struct {
 	stop    func()
 }
 
+// address is one at which a server can take over from another: in between nobody else
+// is given its port.
+func address(t testing.TB) string {
+	t.Helper()
+	return fmt.Sprintf("127.0.0.1:%d", peers.FreePort(t))
+}
+
 func (h *earlyHouse) serveEarly(t testing.TB, at string, keys *mtls.TicketKeys, takes *mtls.ServerEarlyData, alpn string, set func(*nethttp.Server), f http.HandlerFunc) earlyServer {
 	t.Helper()
 	m, err := mtls.NewServer(mtls.ServerConfig{
 		Identity: h.server, Clients: mtls.Required(h.verifier), ALPN: []string{alpn},
-		Resumption: &mtls.ServerResumption{Keys: keys, EarlyData: takes},
+		Resumption: &mtls.ServerResumption{Keys: keys, EarlyData: takes}, Common: patient(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -141,7 +149,7 @@ func TestARequestThatIsNotTakenEarlyComesAgain(t *testing.T) {
 			fmt.Fprint(w, "hello")
 		}
 		take := func(s *nethttp.Server) { s.TakeEarly(nil) }
-		s := h.serveEarly(t, "127.0.0.1:0", keys, &mtls.ServerEarlyData{}, alpn, take, hello)
+		s := h.serveEarly(t, address(t), keys, &mtls.ServerEarlyData{}, alpn, take, hello)
 		tr := h.transport(t, alpn)
 		if got, _ := ask(t, tr, "GET", s.address, true, nil); got != "200 hello" {
 			t.Fatal(got)
@@ -229,7 +237,7 @@ func newEarlyHouse(t testing.TB) *earlyHouse {
 func (h *earlyHouse) transport(t testing.TB, alpn string) *nethttp.Transport {
 	t.Helper()
 	c, err := mtls.NewClient(mtls.ClientConfig{
-		Identity: h.identity(t, "web"), Servers: h.verifier, ALPN: []string{alpn}, Resumption: &mtls.ClientResumption{},
+		Identity: h.identity(t, "web"), Servers: h.verifier, ALPN: []string{alpn}, Resumption: &mtls.ClientResumption{}, Common: patient(),
 	})
 	if err != nil {
 		t.Fatal(err)
