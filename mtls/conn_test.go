@@ -432,7 +432,7 @@ func TestAHandshakeThatIsGivenUpIsSaidToThePeer(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	gaveUp := make(chan error, 1)
 	go func() {
-		_, err := newServer(t, h.serverConfig()).Accept(ctx, st)
+		_, err := newServer(t, h.serverConfig()).Accept(ctx, patient{st})
 		gaveUp <- err
 	}()
 	cancel()

@@ -76,8 +76,9 @@ func (r *renewing) connect() (server, client *mtls.Conn) {
 		r.t.Fatal(err)
 	}
 	server = <-r.conns
-	_ = server.SetDeadline(time.Now().Add(time.Minute))
-	_ = client.SetDeadline(time.Now().Add(time.Minute))
+	end := time.Now().Add(5 * time.Minute) // of tests that wait for more than one thing
+	_ = server.SetDeadline(end)
+	_ = client.SetDeadline(end)
 	return server, client
 }
 
@@ -90,7 +91,7 @@ func (r *renewing) exchange() {
 // awaits waits until something is so.
 func awaits(t testing.TB, what string, so func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !so(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !so(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain until %s", what)
 		}

@@ -1,0 +1,5 @@
+package mtls
+
+import "time"
+
+func init() { handshakeTime = 2 * time.Minute }
