@@ -202,7 +202,7 @@ func clientLies() []lie {
 			a.certificate(key, withKeyOf("\x2a\x86\x48\xce\x3d\x03\x01\x07", "\x2a\x86\x48\xce\x3d\x03\x01\x01"))
 		}, alert: alert.UnsupportedCertificate, code: code.UnsupportedKey, says: "1.2.840.10045.3.1.1 is none of P-256"},
 		{name: "an Ed448 key", set: mutually, at: "Certificate", do: func(a *actor) {
-			a.certificate(leaf("ed25519"), withKeyOf("\x2b\x65\x70", "\x2b\x65\x71"))
+			a.certificate(leaf("ed25519"), withKeyOf("\x06\x03\x2b\x65\x70", "\x06\x03\x2b\x65\x71"))
 		}, alert: alert.UnsupportedCertificate, code: code.UnsupportedKey, says: "1.3.101.113 is none of ECDSA"},
 		// CertificateVerify and Finished.
 		{name: "a scheme that was not offered", set: func(s *setting) {

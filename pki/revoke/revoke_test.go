@@ -600,7 +600,7 @@ func TestWhatEndsIsFetchedBeforeAndFailuresArePaused(t *testing.T) {
 		}
 		last = pause
 	}
-	if last < maxPause {
+	if last < maxPause-time.Minute { // time goes on between the two looks
 		t.Errorf("the pause is %v in the end", last)
 	}
 	k.mu.Lock()
