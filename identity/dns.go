@@ -95,9 +95,6 @@ func CleanPattern(pattern string) (string, error) {
 	return Lower(p), nil
 }
 
-// IsWildcard says whether a clean pattern begins with a wildcard.
-func IsWildcard(pattern string) bool { return strings.HasPrefix(pattern, "*.") }
-
 var (
 	errEmpty    = errors.New("it is empty")
 	errLong     = fmt.Errorf("it is longer than %d bytes", MaxDNS)

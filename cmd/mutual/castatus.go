@@ -57,7 +57,7 @@ func (a *app) tellStatus(s *api.Status) {
 	for _, c := range s.Issuers {
 		row(c.Role, fmt.Sprintf("%s, until %s, serial %s", c.Subject, c.NotAfter.UTC().Format("2006-01-02"), c.Serial))
 	}
-	row("certificates", fmt.Sprintf("%d valid, %d revoked, in %d lineages", s.Valid, s.Revoked, s.Lineages))
+	row("certificates", fmt.Sprintf("%d valid, %d revoked; lineages: %d", s.Valid, s.Revoked, s.Lineages))
 	for _, w := range s.Warnings {
 		row("warning", w)
 	}

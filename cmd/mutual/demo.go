@@ -17,11 +17,13 @@ func (a *app) demoCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Show the whole story on this machine",
-		Long: `demo starts two plain HTTP services with a gateway beside each, as processes of
-their own, with certificates made on the spot. Requests go through; callers who
-should not come in are refused, and both ends say why. It prints the lines to try
-it with curl and openssl, and stays up for that until Ctrl-C. Nothing needs to be
-installed, only loopback is used, and nothing is left behind.`,
+		Long: `demo starts two plain HTTP services and puts mutual TLS between them by the two
+commands, serve and connect, each part a process of its own, each machine a folder.
+Requests go through while certificates renew themselves; callers who should not come
+in, and a join line that leads to a stranger, are refused, and both ends say why.
+It prints the lines to try it with curl and openssl, and stays up for that until
+Ctrl-C. Nothing needs to be installed, only loopback is used, and nothing is left
+behind.`,
 		Args: exactly(),
 		RunE: func(*cobra.Command, []string) error {
 			program, err := os.Executable()

@@ -218,15 +218,14 @@ func (a *app) runGateway(g *gateway.Gateway, log *slog.Logger, r running) error 
 
 // happening is a line of --json: what a gateway would do, does, and has ended.
 type happening struct {
-	Event     string   `json:"event"` // planned, ready, stopped
-	Name      string   `json:"name,omitempty"`
-	Listen    []string `json:"listen,omitempty"`
-	To        string   `json:"to,omitempty"`
-	Health    []string `json:"health,omitempty"`
-	Authority []string `json:"authority,omitempty"`
-	Domain    string   `json:"domain,omitempty"`
-	Names     []string `json:"names,omitempty"` // of our certificate
-	NotAfter  string   `json:"not_after,omitempty"`
+	Event    string   `json:"event"` // planned, ready, stopped
+	Name     string   `json:"name,omitempty"`
+	Listen   []string `json:"listen,omitempty"`
+	To       string   `json:"to,omitempty"`
+	Health   []string `json:"health,omitempty"`
+	Domain   string   `json:"domain,omitempty"`
+	Names    []string `json:"names,omitempty"` // of our certificate
+	NotAfter string   `json:"not_after,omitempty"`
 }
 
 // describe is the happening of a gateway; g is nil where it is only planned, leaf

@@ -24,7 +24,10 @@ func (a *app) tokenCommand() *cobra.Command {
 		Short: "Make a join line, with which NAME can enrol once",
 		Long: `token makes a join line: whoever uses it first, with 'mutual connect' or the
 library, becomes NAME. It is a secret until it is used or has expired: it is shown
-on a terminal, or written to a file with --out, and nowhere else.`,
+on a terminal, or written to a file with --out, and nowhere else.
+
+What is to serve needs no --service: 'mutual serve NAME --join-file FILE' takes the
+line instead of making an authority.`,
 		Example: `  mutual token web --service orders
   mutual token web --service orders --out web.join
   mutual token api --names api.example.com,10.0.0.7 --lifetime 24h --out api.join`,
@@ -59,7 +62,7 @@ on a terminal, or written to a file with --out, and nowhere else.`,
 	}
 	f := c.Flags()
 	f.SortFlags = false
-	f.StringVar(&service, "service", "", "the service that NAME is to reach")
+	f.StringVar(&service, "service", "", "the service that NAME is to reach with 'mutual connect'")
 	f.StringSliceVar(&names, "names", nil, "more DNS names and IP addresses for its certificate")
 	f.DurationVar(&lifetime, "lifetime", time.Hour, "how long the line can be used")
 	f.StringVar(&out, "out", "", "write the line to this file (0600)")
@@ -83,7 +86,11 @@ func (a *app) giveLine(r *api.TokenRequest, made *api.TokenMade, out string) err
 	}
 	left := time.Until(made.Expires).Round(time.Minute)
 	if out != "" {
-		fmt.Fprintf(a.err, "a join line for %s is in %s, good for %v and one use: mutual connect --join-file %s --listen ADDR\n", r.Name, out, left, out)
+		use := fmt.Sprintf("mutual connect --join-file %s --listen ADDR", out)
+		if r.Service == "" { // it calls nobody that we know of
+			use = fmt.Sprintf("mutual serve %s --to ADDR --allow RULE --join-file %s", r.Name, out)
+		}
+		fmt.Fprintf(a.err, "a join line for %s is in %s, good for %v and one use: %s\n", r.Name, out, left, use)
 		return nil
 	}
 	fmt.Fprintf(a.err, "a join line for %s, good for %v and one use:\n", r.Name, left)

@@ -258,9 +258,6 @@ func (a *Authority) Domain() string { return a.domain }
 // Root is the root that the issuer in use stands under: the one of join lines.
 func (a *Authority) Root() *pki.Certificate { return a.root }
 
-// Started is when the authority was opened.
-func (a *Authority) Started() time.Time { return a.started }
-
 // hold keeps others off a token or a lineage until the function that it returns
 // is called.
 func (a *Authority) hold(key []byte) func() {

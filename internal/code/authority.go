@@ -30,10 +30,8 @@ const (
 	FolderRefused       Code = "M0924"
 	ClockWentBack       Code = "M0925"
 	RevocationsRefused  Code = "M0926"
-	RevocationsStale    Code = "M0927"
 	UnknownPath         Code = "M0928"
 	RenewalFailed       Code = "M0929"
-	CAEndsSoon          Code = "M0930"
 	IdentityUnreadable  Code = "M0931"
 	NotAllowedToEnrol   Code = "M0932"
 	AnswerOfAuthority   Code = "M0933"
@@ -84,11 +82,11 @@ var authorityEntries = []Entry{
 		alert.CloseNotify},
 	{OutsideProfile, "request is outside the profile",
 		"The authority's profile does not allow what was asked: a lifetime out of its bounds, or an end after its issuer's.",
-		"The message names the rule and its bounds.",
+		"Ask for what the rule allows: the message names it, and its bounds.",
 		alert.CloseNotify},
 	{LintRefused, "certificate was not signed",
 		"The certificate that was about to be signed breaks a rule that every certificate has to keep. Nothing was signed.",
-		"The message names the rule. If the request was an ordinary one, please report this.",
+		"Ask for a certificate that keeps the rule, which the message names. If the request was an ordinary one, please report this.",
 		alert.CloseNotify},
 	{LineageFrozen, "identity is frozen",
 		"A certificate that was renewed before was renewed again, with another key. Two hold this identity, and one of them is not its owner. Nothing is issued to either.",
@@ -136,7 +134,7 @@ var authorityEntries = []Entry{
 		alert.CloseNotify},
 	{FolderRefused, "folder can't be trusted",
 		"A folder or file with private keys belongs to somebody else, or others may read or write it.",
-		"The message has the command that mends it.",
+		"Run the command that the message gives, once you know who changed the folder.",
 		alert.CloseNotify},
 	{ClockWentBack, "clock went back",
 		"This machine's clock stands before the time of the last certificate that was signed. Certificates signed now would carry wrong times.",
@@ -146,10 +144,6 @@ var authorityEntries = []Entry{
 		"The list of revoked certificates that came is not signed by an issuer of ours, or is older than the one that is in use. The one in use stays.",
 		"If the authority's database was restored from an old copy, say so by restarting the authority; else somebody plays an old list.",
 		alert.CloseNotify},
-	{RevocationsStale, "list of revocations is old",
-		"The authority has not been heard of for some time, so that what it revoked since is not known here.",
-		"See that the authority runs and can be reached: `mutual ca status`.",
-		alert.CloseNotify},
 	{UnknownPath, "no such request",
 		"The authority does not know the path or the method that was asked for.",
 		"Use the same version of mutual on both sides.",
@@ -158,17 +152,13 @@ var authorityEntries = []Entry{
 		"It is time to renew the certificate, and that did not succeed. It is tried again, and the certificate in use stays good until its end.",
 		"Look at the cause beside this code.",
 		alert.CloseNotify},
-	{CAEndsSoon, "authority's certificate ends soon",
-		"The root or an issuer ends within 90 days. What it issues ends with it at the latest.",
-		"Plan its successor now: `mutual ca status` shows the dates.",
-		alert.CloseNotify},
 	{IdentityUnreadable, "identity on disk can't be used",
 		"The folder of an identity is there, and what is in it does not make an identity.",
 		"Restore it from a copy, or move the folder away and join anew with a new line.",
 		alert.CloseNotify},
 	{NotAllowedToEnrol, "who asks may not",
 		"This request needs another proof than the one that was given: a token, a certificate that is still valid, or the authority's own machine.",
-		"The message says which.",
+		"Give the proof that the message asks for. Who has none enrols: `mutual token NAME`.",
 		alert.CloseNotify},
 	{AnswerOfAuthority, "authority's answer can't be used",
 		"The authority answered, and its answer does not hold what it should: a certificate for another key or name, or a chain that does not lead to its root.",

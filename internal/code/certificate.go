@@ -29,7 +29,6 @@ const (
 	BadAskedName           Code = "M0123"
 	Verifier               Code = "M0124"
 	UnsupportedKey         Code = "M0125"
-	NoAlternative          Code = "M0126"
 	AlteredAnchor          Code = "M0127"
 	CertificateForm        Code = "M0128"
 	NoPolicy               Code = "M0129"
@@ -141,10 +140,6 @@ var certificateEntries = []Entry{
 		"A certificate on the path has a key of a kind that is no part of TLS 1.3 here: DSA, ECDSA on an unusual curve, Ed448, or RSA-PSS with odd parameters.",
 		"Issue the certificate with an ECDSA key on P-256, P-384 or P-521, an Ed25519 key, or an RSA key of 2048 bits or more.",
 		alert.UnsupportedCertificate},
-	{NoAlternative, "no way of trusting the peer applies",
-		"Several ways of trusting the peer are configured, and each of them refused it. The reasons are listed one by one.",
-		"Mend any one of the reasons that are listed.",
-		alert.CertificateUnknown},
 	{AlteredAnchor, "trust anchor was altered",
 		"An anchor that is configured here is not as its authority made it: its own signature does not fit it. The file is damaged, or somebody changed it. Nothing stands on such an anchor.",
 		"Install the authority's certificate anew from a source that you trust. `openssl verify -check_ss_sig -CAfile FILE FILE` gives a second opinion.",

@@ -6,6 +6,6 @@
 // The first two digits say where to look: M01 a certificate, M02 the peer broke
 // the protocol, M03 no common ground, M04 policy, M05 the peer refused us, M06
 // our own configuration, M07 the network, M08 the gateway, M09 the authority. A
-// code is never reused or given another meaning; one that is no longer raised
-// keeps its page.
+// code that a release had is never reused, never given another meaning, and keeps
+// its page.
 package code

@@ -12,7 +12,6 @@ const (
 	DNS              Code = "M0706"
 	NetworkFailed    Code = "M0707"
 	ClosedEarly      Code = "M0708"
-	ConnectionEnded  Code = "M0709"
 )
 
 var networkEntries = []Entry{
@@ -42,50 +41,29 @@ var networkEntries = []Entry{
 		alert.CloseNotify},
 	{NetworkFailed, "network failed",
 		"The connection broke with an error of the operating system, which stands beside this code.",
-		"Look at the cause.",
+		"Look at the cause: it is the operating system's, and so is the remedy.",
 		alert.CloseNotify},
 	{ClosedEarly, "peer closed during the handshake",
 		"The peer closed the connection before the handshake was over, without saying why. Scanners and health checks do this; so do peers that refuse and send no alert.",
 		"If it was a real client, look at its log.",
-		alert.CloseNotify},
-	{ConnectionEnded, "peer closed the connection",
-		"The peer said close_notify and will send nothing more.",
-		"Nothing: this is how a connection ends.",
 		alert.CloseNotify},
 }
 
 // M08: the gateways.
 const (
 	UpstreamUnreachable Code = "M0801"
-	UpstreamTimeout     Code = "M0802"
-	TooManyConnections  Code = "M0803"
-	TooManyHandshakes   Code = "M0804"
 	Draining            Code = "M0805"
 	DrainCut            Code = "M0806"
 	IdleTimeout         Code = "M0807"
-	AddressInUse        Code = "M0808"
 	ReloadFailed        Code = "M0809"
-	UpstreamFailed      Code = "M0810"
-	ListenFailed        Code = "M0811"
+	AcceptFailed        Code = "M0811"
 	NewsNotFetched      Code = "M0812"
 )
 
 var gatewayEntries = []Entry{
 	{UpstreamUnreachable, "service behind the gateway can't be reached",
-		"The peer was admitted, but the plain service behind the gateway (--to) does not accept connections.",
+		"The peer was admitted, but the plain service behind the gateway (--to) did not accept a connection within 10 s.",
 		"Start the service, or correct --to. `nc -vz HOST PORT` on the gateway's machine tests it.",
-		alert.InternalError},
-	{UpstreamTimeout, "service behind the gateway does not answer",
-		"The plain service behind the gateway did not take the connection in time.",
-		"Look at the load and the log of the service.",
-		alert.InternalError},
-	{TooManyConnections, "too many connections",
-		"The gateway holds as many connections as it may (--max-connections). New ones are turned away until some end.",
-		"Raise --max-connections, if the machine and its descriptor limit allow, or find out who holds so many.",
-		alert.InternalError},
-	{TooManyHandshakes, "too many handshakes at once",
-		"As many handshakes are under way as are allowed at once. Slow or hostile peers can fill this up; it empties with their time-outs.",
-		"If it lasts, look at who connects and never finishes.",
 		alert.InternalError},
 	{Draining, "gateway is stopping",
 		"The gateway is draining before it stops, and takes no new connections.",
@@ -99,21 +77,13 @@ var gatewayEntries = []Entry{
 		"Nothing moved in either direction for as long as --idle-timeout allows.",
 		"Raise --idle-timeout, or 0 for none.",
 		alert.CloseNotify},
-	{AddressInUse, "address is taken",
-		"Another process listens on the address already.",
-		"`ss -ltnp` shows which. Stop it, or give another --listen.",
-		alert.CloseNotify},
 	{ReloadFailed, "changed files were not taken",
 		"Certificate files changed on disk, and what they hold now cannot be used. The gateway goes on with what it had.",
-		"The message says what is wrong. Correct the files; they are read again when they change.",
+		"Correct what the message names in the files; they are read again when they change.",
 		alert.CloseNotify},
-	{UpstreamFailed, "service behind the gateway broke off",
-		"The plain service behind the gateway ended its connection with an error.",
-		"Look at the log of the service.",
-		alert.InternalError},
-	{ListenFailed, "can't listen",
-		"The gateway could not open its listening address.",
-		"The cause stands beside this code: a port below 1024 needs a privilege, an address has to be this machine's.",
+	{AcceptFailed, "connection can't be accepted",
+		"The gateway listens, and the system does not give it the next connection, most often because the process has no file descriptors left. Those who call wait meanwhile; it tries again by itself.",
+		"Raise the limit (`ulimit -n`, or LimitNOFILE= in the unit), or bound connections with --max-connections.",
 		alert.CloseNotify},
 	{NewsNotFetched, "news of revocations were not fetched",
 		"A place that a certificate names for its authority's revocation list, or the authority's OCSP responder, did not answer, or not with anything that can be relied on. It is tried again, at growing distances of at most an hour and a half; what was fetched before stays in use until it ends.",

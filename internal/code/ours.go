@@ -4,28 +4,25 @@ import "github.com/mutual-tls/mutual/internal/alert"
 
 // M06: our own configuration, or our caller.
 const (
-	Misconfigured       Code = "M0601"
-	Misuse              Code = "M0602"
-	Internal            Code = "M0603"
-	NoIdentity          Code = "M0604"
-	SigningFailed       Code = "M0605"
-	BadIdentity         Code = "M0606"
-	KeyExhausted        Code = "M0607"
-	Canceled            Code = "M0608"
-	Closed              Code = "M0609"
-	BadFiles            Code = "M0610"
-	AnswerTooLarge      Code = "M0611"
-	HandshakeIncomplete Code = "M0612"
+	Misconfigured  Code = "M0601"
+	Misuse         Code = "M0602"
+	Internal       Code = "M0603"
+	NoIdentity     Code = "M0604"
+	SigningFailed  Code = "M0605"
+	KeyExhausted   Code = "M0607"
+	Canceled       Code = "M0608"
+	Closed         Code = "M0609"
+	AnswerTooLarge Code = "M0611"
 )
 
 var oursEntries = []Entry{
 	{Misconfigured, "configuration is wrong",
 		"The configuration contradicts itself or lacks something. Nothing was started with it.",
-		"The message says which setting, and what it expects.",
+		"Correct the setting that the message names; it says what is expected.",
 		alert.CloseNotify},
 	{Misuse, "call that can't be answered",
 		"The program that uses this library asked for something that is not possible at this point.",
-		"The message says which call, and what it needs first.",
+		"Correct the call that the message names; it says what has to come first.",
 		alert.CloseNotify},
 	{Internal, "error of our own",
 		"Something failed that has nothing to do with the peer: the random source, memory, a bug.",
@@ -39,10 +36,6 @@ var oursEntries = []Entry{
 		"The private key did not produce a signature: a key service that does not answer, or a key that does not fit its certificate.",
 		"Look at the cause beside this code.",
 		alert.InternalError},
-	{BadIdentity, "our certificate can't be used",
-		"Our own certificate or key cannot take part in TLS 1.3.",
-		"`mutual inspect FILE` shows what it is; `mutual verify FILE… --ca CA` judges it.",
-		alert.InternalError},
 	{KeyExhausted, "key reached its limit",
 		"So much was sent under one key that its cipher's safety limit is reached, and the key could not be renewed.",
 		"Connect anew.",
@@ -55,16 +48,8 @@ var oursEntries = []Entry{
 		"This side closed the connection.",
 		"Nothing, if that was meant.",
 		alert.CloseNotify},
-	{BadFiles, "certificate or key files can't be used",
-		"The certificate and key files were read, and do not make an identity: they don't parse, are swapped, or don't belong together.",
-		"The message says what is wrong with which file. `mutual inspect FILE` shows what a file holds.",
-		alert.CloseNotify},
 	{AnswerTooLarge, "our answer grew too large",
 		"What the peer asked for made one of our messages larger than the protocol carries.",
 		"Shorten our chain or our list of authorities.",
 		alert.InternalError},
-	{HandshakeIncomplete, "handshake is not over",
-		"Something was asked of a connection that only a finished handshake can answer.",
-		"Finish the handshake first.",
-		alert.CloseNotify},
 }

@@ -6,7 +6,6 @@ import "github.com/mutual-tls/mutual/internal/alert"
 const (
 	NameNotAllowed      Code = "M0401"
 	CertificateRequired Code = "M0402"
-	NoUsableName        Code = "M0403"
 	NoLongerAllowed     Code = "M0404"
 	AdmissionEnded      Code = "M0405"
 )
@@ -20,10 +19,6 @@ var policyEntries = []Entry{
 		"The client showed no certificate, and this server requires one. Programs that were given no certificate look like this, and so do browsers whose certificates come from other authorities than ours.",
 		"Give the client a certificate and its key: `curl --cert FILE --key FILE`, `mutual connect --cert FILE --key FILE`.",
 		alert.CertificateRequired},
-	{NoUsableName, "certificate has no name that a rule can meet",
-		"The peer's certificate stands, but carries neither a DNS name nor a SPIFFE ID, so no rule can let it in. The common name is never a name.",
-		"Issue the certificate with a subject alternative name.",
-		alert.AccessDenied},
 	{NoLongerAllowed, "no longer allowed",
 		"The peer was admitted, and what the admission rested on has changed since: a rule, an anchor, a revocation.",
 		"If it is to be let in again, restore the rule or issue a new certificate.",

@@ -21,7 +21,6 @@ const (
 	NotTLS               Code = "M0215"
 	NoCertificateShown   Code = "M0216"
 	BadAlert             Code = "M0217"
-	DataAfterClose       Code = "M0218"
 	QUICViolation        Code = "M0219"
 	TooMuchEarlyData     Code = "M0220"
 	BadCompression       Code = "M0230"
@@ -96,10 +95,6 @@ var protocolEntries = []Entry{
 		"The peer sent an alert that TLS 1.3 does not know in this form.",
 		"Note the peer's software and version.",
 		alert.DecodeError},
-	{DataAfterClose, "data after the end",
-		"The peer said that it would send nothing more (close_notify) and then sent more.",
-		"Note the peer's software and version.",
-		alert.UnexpectedMessage},
 	{QUICViolation, "QUIC's rules for TLS were broken",
 		"The peer speaks TLS 1.3 over QUIC and does what RFC 9001 forbids there: handshake bytes under keys that were replaced already, the session identifier of middlebox compatibility, a ticket with a limit on early data.",
 		"Note the peer's software and version; an update may help.",
@@ -121,7 +116,6 @@ const (
 	NoCommonGroup        Code = "M0303"
 	NoCommonScheme       Code = "M0304"
 	NoCommonALPN         Code = "M0305"
-	UnknownServerName    Code = "M0306"
 	NoFittingCertificate Code = "M0307"
 	// NoCommonCertificateType: X.509 on one side, raw public keys on the other.
 	NoCommonCertificateType Code = "M0308"
@@ -149,10 +143,6 @@ var groundEntries = []Entry{
 		"The client offers application protocols (ALPN), and the server speaks none of them.",
 		"Set --alpn to what the application speaks (h2, http/1.1), or have the client offer nothing.",
 		alert.NoApplicationProtocol},
-	{UnknownServerName, "unknown server name",
-		"The client asked for a server name that is not served here.",
-		"Check the name that the client dials, or serve that name here.",
-		alert.UnrecognizedName},
 	{NoFittingCertificate, "no certificate fits",
 		"None of our certificates fits what the peer asks for: the authorities that it names, and the signature schemes that it verifies.",
 		"Load a certificate of an authority that the peer trusts.",

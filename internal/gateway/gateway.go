@@ -144,7 +144,7 @@ func (g *Gateway) accept() error {
 		c, err := g.listener.Accept()
 		if err != nil {
 			if pause, ok := passing(err); ok {
-				g.cfg.Log.Warn("a connection can't be accepted now: "+err.Error(), "code", string(code.ListenFailed))
+				g.cfg.Log.Warn("a connection can't be accepted now: "+err.Error(), "code", string(code.AcceptFailed))
 				select {
 				case <-time.After(pause):
 					continue

@@ -218,11 +218,6 @@ func KeyUsage(u x509.KeyUsage) Option { return func(t *template) { t.Certificate
 // Serial sets the serial number, which else is random.
 func Serial(n *big.Int) Option { return func(t *template) { t.SerialNumber = n } }
 
-// SignatureAlgorithm sets how the issuer signs.
-func SignatureAlgorithm(a x509.SignatureAlgorithm) Option {
-	return func(t *template) { t.Certificate.SignatureAlgorithm = a }
-}
-
 // CA says whether it is an authority by its basic constraints.
 func CA(is bool) Option {
 	return func(t *template) { t.IsCA, t.BasicConstraintsValid = is, true }

@@ -238,7 +238,7 @@ func (p *pair) carry(from, to *end) bool {
 	}
 	for _, l := range levels {
 		keys := l == handshake.Initial || to.secrets[l.String()+" read"] != nil
-		if len(from.out[l]) == 0 || !keys || to.err != nil || l > to.Level() {
+		if len(from.out[l]) == 0 || !keys || to.err != nil || l > to.level {
 			continue
 		}
 		b := from.out[l]

@@ -49,9 +49,6 @@ func (c *Crypto) Done() bool { return c.machine == nil }
 // Result is what the handshake came to, nil before Done.
 func (c *Crypto) Result() *handshake.Result { return c.result }
 
-// Level is the level whose bytes are taken now.
-func (c *Crypto) Level() handshake.Level { return c.level }
-
 // PeerParameters are the peer's transport parameters, nil before they came.
 func (c *Crypto) PeerParameters() []byte { return c.peer }
 

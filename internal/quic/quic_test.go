@@ -261,7 +261,7 @@ func TestWhatAClientRefuses(t *testing.T) {
 				return
 			}
 			p.client.failed(t, c.want)
-			if again := p.client.Receive(p.client.Level(), []byte{1}); again != p.client.err {
+			if again := p.client.Receive(p.client.level, []byte{1}); again != p.client.err {
 				t.Errorf("the error does not stay: %v", again)
 			}
 		})
@@ -369,7 +369,7 @@ func FuzzReceive(f *testing.F) {
 			e = newServer(t, &s)
 		}
 		for n := 1 + int(piece); len(b) > 0 && e.err == nil; b = b[min(n, len(b)):] {
-			e.took(e.Receive(e.Level(), b[:min(n, len(b))]))
+			e.took(e.Receive(e.level, b[:min(n, len(b))]))
 			if len(e.held) > maxHeld+300<<10 {
 				t.Fatalf("%d bytes are kept", len(e.held))
 			}

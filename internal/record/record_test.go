@@ -392,9 +392,15 @@ func TestRecordSizeLimit(t *testing.T) {
 
 func TestOffloadGivesWhatOpensTheNextRecord(t *testing.T) {
 	for _, id := range suite.Suites() {
-		s, _ := pair(t, id)
-		s.Seal(nil, Handshake, []byte("0"), 0)
+		s, o := pair(t, id)
+		if _, _, err := o.Open(s.Seal(nil, Handshake, []byte("0"), 0)); err != nil {
+			t.Fatal(err)
+		}
 		gotID, key, iv, seq := s.Offload()
+		if otherID, otherKey, otherIV, otherSeq := o.Offload(); otherID != gotID || otherSeq != seq ||
+			!bytes.Equal(otherKey, key) || !bytes.Equal(otherIV, iv) {
+			t.Errorf("%v: the two ends give other things away", id)
+		}
 		if gotID != id || seq != 1 || len(iv) != suite.IVLen {
 			t.Fatalf("%v: suite %v, sequence %d, iv of %d bytes", id, gotID, seq, len(iv))
 		}

@@ -25,16 +25,8 @@ func AppendFinished(b []byte, s *suite.Suite, l Labels, base, transcript []byte)
 	return append(b, mac[:n]...)
 }
 
-// TrafficKeys gives the key and IV of a traffic secret (section 7.3).
-func TrafficKeys(s *suite.Suite, l Labels, secret []byte) (key, iv []byte) {
-	b := make([]byte, s.KeyLen+suite.IVLen)
-	key, iv = b[:s.KeyLen:s.KeyLen], b[s.KeyLen:]
-	PutTrafficKeys(s, l, secret, key, iv)
-	return key, iv
-}
-
-// PutTrafficKeys is TrafficKeys into the caller's memory: KeyLen bytes of key,
-// and suite.IVLen of iv.
+// PutTrafficKeys puts the key and the IV of a traffic secret (section 7.3) into
+// the caller's memory: KeyLen bytes of key, and suite.IVLen of iv.
 func PutTrafficKeys(s *suite.Suite, l Labels, secret, key, iv []byte) {
 	expandLabel(key, s.Hash, l, secret, "key", nil)
 	expandLabel(iv, s.Hash, l, secret, "iv", nil)

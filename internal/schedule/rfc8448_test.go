@@ -43,7 +43,8 @@ func TestEachDerivationOfRFC8448(t *testing.T) {
 			}
 			if want := v["key expanded"]; want != nil {
 				count["keys"]++
-				key, iv := TrafficKeys(aes128, TLS, v["PRK"])
+				key, iv := make([]byte, aes128.KeyLen), make([]byte, suite.IVLen)
+				PutTrafficKeys(aes128, TLS, v["PRK"], key, iv)
 				same(t, what+": key", key, want)
 				same(t, what+": iv", iv, v["iv expanded"])
 			}

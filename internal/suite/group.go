@@ -39,9 +39,6 @@ func Groups() []GroupID { return groups }
 // no second lock). Not to be changed by the caller.
 func EveryGroup() []GroupID { return everyGroup }
 
-// Supported reports whether Generate and Respond know the group.
-func (g GroupID) Supported() bool { return g.parts() != (parts{}) }
-
 // IsPostQuantum reports whether there is ML-KEM in the group.
 func (g GroupID) IsPostQuantum() bool { return g.parts().kem.keyLen() > 0 }
 

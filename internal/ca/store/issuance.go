@@ -188,12 +188,6 @@ func (t *Tx) Pending() ([]*Intent, error) {
 	return rows(t, scanIntent, intentColumns+` WHERE pending = 1 ORDER BY id`)
 }
 
-// PendingOf is the intent of a lineage that is not done.
-func (t *Tx) PendingOf(lineage string) (*Intent, error) {
-	i, err := scanIntent(t.tx.QueryRowContext(t.ctx, intentColumns+` WHERE lineage = ? AND pending = 1`, lineage).Scan)
-	return i, failed(err)
-}
-
 // Successor is what was recorded to follow a certificate.
 func (t *Tx) Successor(id int64) (*Intent, error) {
 	i, err := scanIntent(t.tx.QueryRowContext(t.ctx, intentColumns+` WHERE predecessor = ?`, id).Scan)
