@@ -161,7 +161,7 @@ func (a *app) connectPEM(s *connectFlags) error {
 	}
 	a.lines([2]string{"listening on", g.Addr().String()}, [2]string{"reaching", cfg.Name + " at " + cfg.To.String()},
 		[2]string{"proven by", trust}, [2]string{"shown to it", shown}, healthLine(g))
-	return a.runGateway(g, log, running{keep: watching(g, live, log, hangup), ready: describe(cfg, cfg.Name, live.Leaf(), g)})
+	return a.runGateway(context.Background(), g, log, running{keep: watching(g, live, log, hangup), ready: describe(cfg, cfg.Name, live.Leaf(), g)})
 }
 
 // connectJoined reaches a service by its name, as whom the line makes.
@@ -232,10 +232,9 @@ func (a *app) connectJoined(ctx context.Context, line string, s *connectFlags) e
 	cancel()
 	a.lines([2]string{"listening on", g.Addr().String()}, [2]string{"reaching", service + ", " + where},
 		[2]string{"proven by", "the authority of " + id.Domain()}, [2]string{"shown to it", until(id.Leaf())}, healthLine(g))
-	stop()
 	ready := describe(cfg, service, id.Leaf(), g)
 	ready.To, ready.Domain = "", id.Domain()
-	return a.runGateway(g, log, running{keep: keeping(g, id, nil), ready: ready})
+	return a.runGateway(ctx, g, log, running{keep: keeping(g, id, nil), ready: ready})
 }
 
 // dryConnect says what would be made and asked, and makes nothing.

@@ -179,13 +179,17 @@ type running struct {
 }
 
 // runGateway carries traffic until a signal: the first begins to drain, the
-// second cuts.
-func (a *app) runGateway(g *gateway.Gateway, log *slog.Logger, r running) error {
+// second cuts. One that came while the gateway started, and ended starting, was
+// the first.
+func (a *app) runGateway(starting context.Context, g *gateway.Gateway, log *slog.Logger, r running) error {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	signals, now := make(chan os.Signal, 4), make(chan struct{})
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
+	if starting.Err() != nil {
+		signals <- os.Interrupt
+	}
 	if err := a.happened(r.ready); err != nil { // not before a signal means a drain
 		return fail(exitFailed, err)
 	}

@@ -215,7 +215,7 @@ func (a *app) servePEM(name string, s *serveFlags) error {
 	}
 	a.lines([2]string{"serving", name + " on " + g.Addr().String()}, [2]string{"carried to", cfg.To.String()},
 		[2]string{"certificate", until(live.Leaf())}, [2]string{"callers", callers}, healthLine(g))
-	return a.runGateway(g, log, running{keep: watching(g, live, log, hangup), ready: describe(cfg, name, live.Leaf(), g)})
+	return a.runGateway(context.Background(), g, log, running{keep: watching(g, live, log, hangup), ready: describe(cfg, name, live.Leaf(), g)})
 }
 
 func allowed(rules []string) string {
@@ -313,11 +313,9 @@ func (a *app) serveJoined(ctx context.Context, name string, s *serveFlags) error
 		stopHost()
 		return err
 	}
-	// From here on signals are the gateway's.
-	stop()
 	ready := describe(cfg, name, id.Leaf(), g)
 	ready.Domain = id.Domain()
-	return a.runGateway(g, log, running{keep: keeping(g, id, hosted), with: stopsWith(id, hosted), ready: ready})
+	return a.runGateway(ctx, g, log, running{keep: keeping(g, id, hosted), with: stopsWith(id, hosted), ready: ready})
 }
 
 func policyOf(allow []string, domain string) (*policy.Policy, error) {
