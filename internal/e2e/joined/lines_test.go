@@ -128,7 +128,22 @@ func TestALineIsShownOnATerminal(t *testing.T) {
 	h := newHouse(t)
 	h.authority()
 	on := func(command string) *peers.Process {
-		return peers.Start(t, nil, terminal, "-qec", command+" --data "+h.data, "/dev/null")
+		keys, typed, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := peers.Start(t, keys, terminal, "-qec", command+" --data "+h.data, "/dev/null")
+		_ = keys.Close()
+		// What runs on a terminal has a session of its own, and would outlive it: a
+		// person ends it.
+		t.Cleanup(func() {
+			_, _ = typed.WriteString("\x03") // Ctrl-C
+			if err := p.Wait(peers.Patience); err != nil && !p.Ended() {
+				t.Error(err)
+			}
+			_ = typed.Close()
+		})
+		return p
 	}
 	token := on(h.program + " token api --service orders")
 	token.Await("mutual+join:1/api/orders/")
