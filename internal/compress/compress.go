@@ -120,15 +120,19 @@ func (zstdCodec) Algorithm() message.Compression { return message.Zstd }
 // One writer and one reader serve all: they are safe for it, and keep as many
 // states as there are processors.
 var (
-	zstdWriter = sync.OnceValues(func() (*zstd.Encoder, error) {
-		return zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false))
-	})
+	zstdWriter = sync.OnceValues(newZstdWriter)
 	zstdReader = sync.OnceValues(func() (*zstd.Decoder, error) {
 		// Windows of 8 MiB are what everybody has to take (RFC 8878, section
 		// 3.1.1.1.2); what is allocated is the output alone.
 		return zstd.NewReader(nil, zstd.WithDecoderMaxMemory(uint64(MaxLength)), zstd.WithDecoderMaxWindow(8<<20), zstd.WithDecoderLowmem(true))
 	})
 )
+
+// newZstdWriter is of the usual level: what the best one wins of a chain is a fiftieth,
+// and its tables of 34 MiB would be made in the first handshake that needs them.
+func newZstdWriter() (*zstd.Encoder, error) {
+	return zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false))
+}
 
 func (zstdCodec) Compress(b []byte) ([]byte, error) {
 	w, err := zstdWriter()

@@ -57,6 +57,24 @@ func TestAChainComesBackAsItWas(t *testing.T) {
 	}
 }
 
+// The first chain is compressed in a handshake, where somebody waits.
+func TestTheFirstChainCostsLittleMoreThanTheNext(t *testing.T) {
+	body := chain(t)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	w, err := newZstdWriter()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := w.EncodeAll(body, nil)
+	runtime.ReadMemStats(&after)
+	if grown := after.TotalAlloc - before.TotalAlloc; grown > 4<<20 {
+		t.Errorf("%d bytes for the first %d", grown, len(body))
+	} else {
+		t.Logf("%d bytes of memory, to make %d of %d", grown, len(out), len(body))
+	}
+}
+
 // A few bytes that stand for many megabytes cost neither them nor their window.
 func TestABombIsNotBlownUp(t *testing.T) {
 	bomb := make([]byte, 4<<20)
