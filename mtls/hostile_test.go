@@ -381,6 +381,7 @@ func TestARefusedCertificatesAlertArrivesThoughMuchIsUnread(t *testing.T) {
 				}
 			}
 			got, err := peer.alert()
+			_ = theirs.Close() // which is waited for
 			r := refusal(t, (<-done).err)
 			if err != nil || got != alert.UnknownCA || r.Alert != alert.UnknownCA || !r.Sent {
 				t.Errorf("the peer heard %v, %v; we say %v", got, err, r)
