@@ -212,6 +212,9 @@ func (s *Server) negotiate(msg []byte) (serverState, error) {
 		s.begin(chosen)
 	}
 	group, ok := pick(s.cfg.Groups, h.Groups)
+	if !ok && !slices.ContainsFunc(h.Groups, func(g suite.GroupID) bool { return !g.IsObsolete() }) {
+		return nil, s.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the client offers no group but such as TLS 1.3 did away with")
+	}
 	if !ok {
 		return nil, s.incompatible(alert.HandshakeFailure, code.NoCommonGroup, "the client and we have no key exchange group in common")
 	}
@@ -284,6 +287,9 @@ func (s *Server) checkClientHello() error {
 			return s.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the client's key share in %s is not among its supported_groups, or not in their order", k.Group)
 		}
 		from += i + 1
+		if k.Group.IsObsolete() { // a list may name it for older servers; a share is for TLS 1.3 alone
+			return s.misbehaved(alert.IllegalParameter, code.IllegalParameter, "the client's key share is in the group %s, which TLS 1.3 did away with", k.Group)
+		}
 	}
 	if err := s.checkQUIC(); err != nil {
 		return err

@@ -128,7 +128,18 @@ func TestWhatAHelloIsAnsweredWith(t *testing.T) {
 		"an empty list of groups":                 {set(message.ExtSupportedGroups, []byte{0, 0}), nil, decode},
 		"a list of groups with more behind it":    {set(message.ExtSupportedGroups, []byte{0, 2, 0, 29, 0}), nil, decode},
 		"key shares in another order than groups": {reversedShares, nil, illegal},
-		"the ec_point_formats of older versions":  {set(message.ExtECPointFormats, []byte{1, 0}), nil, 0},
+		// test-tls13-obsolete-curves
+		"only groups that TLS 1.3 did away with": {func(m *message.ClientHello) {
+			extended(m, message.ExtSupportedGroups, list16(0x0016, 0x001c, 0xff02))
+			extended(m, message.ExtKeyShare, shares())
+		}, nil, illegal},
+		"a share in a group that TLS 1.3 did away with, beside ours": {func(m *message.ClientHello) {
+			mine := own(m)
+			extended(m, message.ExtSupportedGroups, list16(ours, 0x001a))
+			extended(m, message.ExtKeyShare, shares(mine, share(0x001a, make([]byte, 65))))
+		}, nil, illegal},
+		"groups that TLS 1.3 did away with, and ours": {set(message.ExtSupportedGroups, list16(0x0001, 0x0015, ours, 0x001b, 0xff01)), nil, 0},
+		"the ec_point_formats of older versions":      {set(message.ExtECPointFormats, []byte{1, 0}), nil, 0},
 		"renegotiation_info and extended_main_secret": {func(m *message.ClientHello) {
 			extended(m, message.ExtRenegotiationInfo, []byte{0})
 			extended(m, message.ExtExtendedMainSecret, []byte{})

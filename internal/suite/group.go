@@ -148,3 +148,10 @@ func (g GroupID) String() string {
 	}
 	return unnamed(uint16(g))
 }
+
+// IsObsolete reports whether the group is one of those that TLS 1.3 did away with
+// and that must not be offered in it (RFC 8446, appendix B.3.1.4): curves of the
+// older versions, and explicit ones.
+func (g GroupID) IsObsolete() bool {
+	return 0x0001 <= g && g <= 0x0016 || 0x001a <= g && g <= 0x001c || 0xff01 <= g && g <= 0xff02
+}
