@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
 	"os"
 	"os/signal"
@@ -24,6 +26,7 @@ import (
 	"github.com/mutual-tls/mutual/internal/gateway"
 	"github.com/mutual-tls/mutual/internal/host"
 	"github.com/mutual-tls/mutual/internal/join"
+	"github.com/mutual-tls/mutual/internal/suite"
 	"github.com/mutual-tls/mutual/mtls"
 	"github.com/mutual-tls/mutual/policy"
 )
@@ -134,6 +137,15 @@ func (s *serveFlags) clients(v mtls.Verifier) mtls.ClientPolicy {
 		return mtls.Optional(v)
 	}
 	return mtls.Required(v)
+}
+
+// common adds what is for callers: they may compress their certificates (RFC 8879;
+// what comes of it has a bound), and who knows no other group finds P-521.
+func (s *serveFlags) common(log *slog.Logger) (mtls.Common, io.Closer, error) {
+	c, keylog, err := s.gatewayFlags.common(log)
+	c.Compression.Offer = true
+	c.Groups = append(slices.Clone(suite.Groups()), suite.P521)
+	return c, keylog, err
 }
 
 // resumption is how callers resume, with ticket keys of our own.
