@@ -188,6 +188,9 @@ func TestACertificateThatCannotSignForThePeer(t *testing.T) {
 		if f := failedWith(t, p.server.err, alert.HandshakeFailure); f.Code != code.NoCommonScheme {
 			t.Error(f)
 		}
+		if len(p.server.sent) > 0 {
+			t.Error("the server said hello before it knew that it has nothing to show")
+		}
 		finished(t, p.server)
 	})
 	t.Run("client", func(t *testing.T) {
@@ -208,6 +211,9 @@ func TestACertificateThatCannotSignForThePeer(t *testing.T) {
 		p.run(modes[0])
 		if f := failedWith(t, p.server.err, alert.HandshakeFailure); f.Code != code.NoFittingCertificate {
 			t.Error(f)
+		}
+		if len(p.server.sent) > 0 {
+			t.Error("the server said hello before it knew that it has nothing to show")
 		}
 		finished(t, p.server)
 	})

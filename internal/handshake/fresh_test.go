@@ -27,7 +27,10 @@ func TestKeySharesAreFreshAndAPeersReuseIsAllowed(t *testing.T) {
 			// The same hello, and so the same share, to a new server each time.
 			server := newServerEnd(t, s)
 			server.hand(first.sent[0])
-			if server.err != nil {
+			for len(server.ops) > 0 && len(server.sent) == 0 {
+				server.resolve(0)
+			}
+			if server.err != nil || len(server.sent) == 0 {
 				t.Fatalf("%v: %v", g, server.err)
 			}
 			if err := replies[i].Parse(server.sent[0].msg); err != nil {

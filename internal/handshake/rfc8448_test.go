@@ -279,8 +279,11 @@ func TestRFC8448OurServer(t *testing.T) {
 			p.same("early traffic secret", d.secrets["early read"], p.secret("c e traffic"))
 			p.same("early exporter", s.result.EarlyExporter.secret, p.secret("e exp master"))
 		}
+		certificates, proofs, finished := p.all(message.TypeCertificate), p.all(message.TypeCertificateVerify), p.all(message.TypeFinished)
+		if p.psk() == nil {
+			d.answer(SelectCertificate, Answer{Credential: shown(t, certificates[0], proofs[0])})
+		}
 		p.same("the ServerHello", d.sent[:len(last)], last)
-		d.sent = nil
 		p.same("server's handshake secret", d.secrets["handshake write"], p.secret("s hs traffic"))
 
 		// The RFC's EncryptedExtensions, and CertificateRequest, instead of ours.
@@ -290,11 +293,7 @@ func TestRFC8448OurServer(t *testing.T) {
 			})+1+len(asked)])
 		}
 		s.hash = theirs()
-		certificates, proofs, finished := p.all(message.TypeCertificate), p.all(message.TypeCertificateVerify), p.all(message.TypeFinished)
 		if p.psk() == nil {
-			d.answer(SelectCertificate, Answer{Credential: shown(t, certificates[0], proofs[0])})
-			// Ours come with the certificate that they tell of.
-			s.hash = theirs()
 			s.add(certificates[0])
 			s.sign.Input = signedContent(s.side, s.transcript())
 			d.sent = d.sent[max(bytes.Index(d.sent, certificates[0]), 0):]
@@ -302,6 +301,7 @@ func TestRFC8448OurServer(t *testing.T) {
 			proven(t, certificates[0], proofs[0], op.Input)
 			d.says(certificates[0], proofs[0], finished[0])
 		} else {
+			d.sent = nil
 			// A session's Finished follows EncryptedExtensions at once: it is made anew.
 			b, err := s.makeFinished(nil, s.serverSecret)
 			if err != nil {

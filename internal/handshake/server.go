@@ -37,6 +37,7 @@ type Server struct {
 	bake     Op
 	baked    bool           // a cookie was given
 	schemes  []suite.Scheme // the client's
+	shows    *Credential
 	scheme   suite.Scheme
 	exporter []byte
 	// parameters are our transport parameters, for QUIC.
@@ -109,7 +110,7 @@ func (s *Server) Resolve(op *Op, a Answer) error {
 		err = s.opened(a.Session)
 	case SelectCertificate:
 		s.available = a.TrustAnchors
-		err = s.answer(a.Credential)
+		err = s.selected(a.Credential)
 	case Sign:
 		err = s.complete(a.Signature)
 	case VerifyPeer: // admitted: its Finished follows
@@ -393,6 +394,19 @@ func (s *Server) takeClientHello() (serverState, error) {
 	s.result.ServerName = h.ServerName
 	s.result.Group = share.Group
 	s.schemes = h.Schemes
+	if s.keyed {
+		return s.sendServerHello()
+	}
+	share.Data = bytes.Clone(share.Data) // it lies in the message
+	s.selectCertificate()
+	return s.expect("ClientHello", (*Server).waitNothing)
+}
+
+// sendServerHello sends ServerHello, and goes over to our handshake keys. Whom we
+// have nothing to show is told before, in the clear and without a key exchange.
+func (s *Server) sendServerHello() (serverState, error) {
+	s.at = message.TypeClientHello.String()
+	share := s.share
 	public, shared, err := suite.Respond(share.Group, s.cfg.Random, share.Data)
 	if err != nil {
 		return nil, s.agreementFailed(err)
@@ -441,16 +455,9 @@ func (s *Server) takeClientHello() (serverState, error) {
 	return s.afterFlight()
 }
 
-// encrypted sends the rest of our flight or, where a certificate of ours goes into
-// it, asks for that first: EncryptedExtensions tell of what type it is.
-func (s *Server) encrypted(space []byte) error {
+// selectCertificate asks for what we show to this client.
+func (s *Server) selectCertificate() {
 	h := &s.hello
-	if s.keyed {
-		if err := s.sendEncryptedExtensions(space); err != nil {
-			return err
-		}
-		return s.finishFlight(nil)
-	}
 	s.peerTakesDelegated = h.Delegated
 	s.choose = Op{
 		Kind: SelectCertificate, ServerName: h.ServerName, Schemes: h.Schemes, ALPN: h.ALPN, Types: s.takes(),
@@ -461,6 +468,47 @@ func (s *Server) encrypted(space []byte) error {
 		s.choose.Authorities = append(s.choose.Authorities, bytes.Clone(a))
 	}
 	s.ask(&s.choose, true)
+}
+
+// selected takes the certificate that was selected, and goes on.
+func (s *Server) selected(cred *Credential) error {
+	s.at = "Certificate"
+	if cred == nil {
+		return s.incompatible(alert.HandshakeFailure, code.NoFittingCertificate, "none of our certificates fits what the client verifies")
+	}
+	scheme, ok := s.chooseScheme(cred, s.schemes)
+	if !ok {
+		return s.incompatible(alert.HandshakeFailure, code.NoCommonScheme, "the client verifies no signature that our certificate's key can make")
+	}
+	if err := s.fitsType(cred, s.choose.Types); err != nil {
+		return err
+	}
+	if err := s.mayMark(cred, s.choose.TrustAnchors); err != nil {
+		return err
+	}
+	s.shows, s.scheme = cred, scheme
+	s.result.OwnType = cred.Type
+	var err error
+	s.state, err = s.sendServerHello()
+	return err
+}
+
+// encrypted sends the rest of our flight, up to what has to be signed.
+func (s *Server) encrypted(space []byte) error {
+	s.at = "EncryptedExtensions"
+	if err := s.sendEncryptedExtensions(space); err != nil {
+		return err
+	}
+	if s.keyed {
+		return s.finishFlight(nil)
+	}
+	s.at = "Certificate"
+	if err := s.show(s.shows, s.hello.CertCompression); err != nil {
+		return err
+	}
+	s.at = "CertificateVerify"
+	s.sign = Op{Kind: Sign, Credential: s.shows, Scheme: s.scheme, Input: signedContent(s.side, s.transcript())}
+	s.ask(&s.sign, true)
 	return nil
 }
 
@@ -523,37 +571,6 @@ func (s *Server) afterFlight() (serverState, error) {
 		return s.expect("Finished", (*Server).waitFinished)
 	}
 	return s.expect("Certificate", (*Server).waitCert)
-}
-
-// answer shows the certificate that was selected.
-func (s *Server) answer(cred *Credential) error {
-	s.at = "Certificate"
-	if cred == nil {
-		return s.incompatible(alert.HandshakeFailure, code.NoFittingCertificate, "none of our certificates fits what the client verifies")
-	}
-	scheme, ok := s.chooseScheme(cred, s.schemes)
-	if !ok {
-		return s.incompatible(alert.HandshakeFailure, code.NoCommonScheme, "the client verifies no signature that our certificate's key can make")
-	}
-	if err := s.fitsType(cred, s.choose.Types); err != nil {
-		return err
-	}
-	if err := s.mayMark(cred, s.choose.TrustAnchors); err != nil {
-		return err
-	}
-	s.scheme = scheme
-	s.result.OwnType = cred.Type
-	if err := s.sendEncryptedExtensions(nil); err != nil {
-		return err
-	}
-	s.at = "Certificate"
-	if err := s.show(cred, s.hello.CertCompression); err != nil {
-		return err
-	}
-	s.at = "CertificateVerify"
-	s.sign = Op{Kind: Sign, Credential: cred, Scheme: scheme, Input: signedContent(s.side, s.transcript())}
-	s.ask(&s.sign, true)
-	return nil
 }
 
 // complete sends CertificateVerify and what follows it.

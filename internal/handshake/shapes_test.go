@@ -170,12 +170,12 @@ func TestTheOrderOfAHandshake(t *testing.T) {
 		"server only": {usual(),
 			"send ClientHello, ccs, keys handshake read, keys handshake write, ask VerifyPeer, keys application read, " +
 				"send Finished, keys application write, done",
-			"send ServerHello, ccs, keys handshake write, keys handshake read, ask SelectCertificate, send EncryptedExtensions, " +
+			"ask SelectCertificate, send ServerHello, ccs, keys handshake write, keys handshake read, send EncryptedExtensions, " +
 				"send Certificate, ask Sign, send CertificateVerify, send Finished, keys application write, keys application read, done"},
 		"mutual": {mutual(),
 			"send ClientHello, ccs, keys handshake read, keys handshake write, ask SelectCertificate, ask VerifyPeer, keys application read, " +
 				"send Certificate, ask Sign, send CertificateVerify, send Finished, keys application write, done",
-			"send ServerHello, ccs, keys handshake write, keys handshake read, ask SelectCertificate, send EncryptedExtensions, send CertificateRequest, " +
+			"ask SelectCertificate, send ServerHello, ccs, keys handshake write, keys handshake read, send EncryptedExtensions, send CertificateRequest, " +
 				"send Certificate, ask Sign, send CertificateVerify, send Finished, keys application write, ask VerifyPeer, " +
 				"keys application read, send NewSessionTicket, done"},
 		"retry": {func() setting {
@@ -185,7 +185,7 @@ func TestTheOrderOfAHandshake(t *testing.T) {
 		}(),
 			"send ClientHello, ccs, send ClientHello, keys handshake read, keys handshake write, ask VerifyPeer, keys application read, " +
 				"send Finished, keys application write, done",
-			"send ServerHello, ccs, send ServerHello, keys handshake write, keys handshake read, ask SelectCertificate, send EncryptedExtensions, " +
+			"send ServerHello, ccs, ask SelectCertificate, send ServerHello, keys handshake write, keys handshake read, send EncryptedExtensions, " +
 				"send Certificate, ask Sign, send CertificateVerify, send Finished, keys application write, keys application read, done"},
 	} {
 		t.Run(name, func(t *testing.T) {

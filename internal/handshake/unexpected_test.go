@@ -221,8 +221,9 @@ func TestWhatArrivesWhileAnOperationIsPendingIsBounded(t *testing.T) {
 		p := newPair(t, usual())
 		p.client.settle(p.client.start())
 		p.server.hand(p.client.sent[0])
+		p.server.resolve(0) // which certificate to show
 		if len(p.server.ops) != 1 || !p.server.Waiting() {
-			t.Fatal("the server does not wait for its certificate")
+			t.Fatal("the server does not wait for its signature")
 		}
 		return p.server
 	}

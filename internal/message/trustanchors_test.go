@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/mutual-tls/mutual/internal/suite"
 )
 
 func anchor(t testing.TB, s string) TrustAnchorID {
@@ -144,4 +146,19 @@ func FuzzCertificateProperties(f *testing.F) {
 			t.Fatalf("%+v, %+v, %v", p, again, err)
 		}
 	})
+}
+
+// The number of a draft is nobody's: in a hello of somebody who means something else
+// by it, it is one that nobody knows.
+func TestWhatIsNoListOfTrustAnchorsIsSomebodyElses(t *testing.T) {
+	for _, body := range [][]byte{{}, {0}, {0, 9, 1}, append(v16(1, 7), 0), make([]byte, 64)} {
+		b, err := (&ClientHello{Compression: []byte{0}, CipherSuites: []suite.ID{1}, Extensions: []Extension{{ExtTrustAnchors, body}}}).Append(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var m ClientHello
+		if err := m.Parse(b); err != nil || m.TrustAnchors != nil {
+			t.Errorf("%x: %v, %v", body, m.TrustAnchors, err)
+		}
+	}
 }

@@ -326,6 +326,7 @@ func TestWhatIsKeptIsBounded(t *testing.T) {
 			t.Fatal("nothing moves")
 		}
 	}
+	p.server.answer(0) // which certificate to show
 	// The server's parameters are awaited; the client goes on all the same.
 	for range maxHeld/1000 + 1 {
 		if p.server.err != nil {

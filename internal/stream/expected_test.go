@@ -185,6 +185,8 @@ func TestWhatAHelloIsAnsweredWith(t *testing.T) {
 		// test-tls13-large-number-of-extensions, and the one with them shuffled
 		"4,096 extensions that nobody knows": {manyExtensions(4096, nil), nil, 0},
 		"1,024 with a body":                  {manyExtensions(1024, make([]byte, 32)), nil, 0},
+		"4,096 with a draft's among them":    {manyFrom(49_176, 4096, nil), nil, 0},
+		"1,024 with a draft's among them":    {manyFrom(51_224, 1024, make([]byte, 32)), nil, 0},
 		"one of many twice": {func(m *message.ClientHello) {
 			manyExtensions(600, nil)(m)
 			m.Extensions = append(m.Extensions, m.Extensions[500])
@@ -233,9 +235,11 @@ func manySuites(n int) (list []suite.ID) {
 	return list
 }
 
-func manyExtensions(n int, body []byte) func(*message.ClientHello) {
+func manyExtensions(n int, body []byte) func(*message.ClientHello) { return manyFrom(0x4000, n, body) }
+
+func manyFrom(first, n int, body []byte) func(*message.ClientHello) {
 	return func(m *message.ClientHello) {
-		for _, v := range upTo(0x4000, n) {
+		for _, v := range upTo(first, n) {
 			m.Extensions = append(m.Extensions, message.Extension{Type: message.ExtensionType(v), Body: body})
 		}
 	}
