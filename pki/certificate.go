@@ -181,6 +181,7 @@ func parse(raw []byte, sum [sha256.Size]byte) (*Certificate, error) {
 // fields are parts of a certificate that are looked at once, when it is parsed.
 type fields struct {
 	times     [2]der.Tag // of notBefore and notAfter
+	loose     bool       // one of them is not to the second, in UTC
 	uniqueIDs bool
 	// The known extensions by their number below; value is nil where there is none.
 	value      [64][]byte
@@ -208,7 +209,8 @@ func (c *Certificate) readKey() {
 // two to be equal; were they not, the unsigned one would rule.
 func (c *Certificate) readSignature(f *fields) error {
 	in := cryptobyte.String(c.Raw)
-	var whole, tbs, outer, inner, validity, ignored cryptobyte.String
+	var whole, tbs, outer, inner, validity cryptobyte.String
+	var times [2]cryptobyte.String
 	ok := in.ReadASN1(&whole, der.SEQUENCE) && in.Empty() &&
 		whole.ReadASN1(&tbs, der.SEQUENCE) &&
 		whole.ReadASN1Element(&outer, der.SEQUENCE) &&
@@ -218,8 +220,8 @@ func (c *Certificate) readSignature(f *fields) error {
 		tbs.ReadASN1Element(&inner, der.SEQUENCE) &&
 		tbs.SkipASN1(der.SEQUENCE) && // issuer
 		tbs.ReadASN1(&validity, der.SEQUENCE) &&
-		validity.ReadAnyASN1(&ignored, &f.times[0]) &&
-		validity.ReadAnyASN1(&ignored, &f.times[1]) && validity.Empty() &&
+		validity.ReadAnyASN1(&times[0], &f.times[0]) &&
+		validity.ReadAnyASN1(&times[1], &f.times[1]) && validity.Empty() &&
 		tbs.SkipASN1(der.SEQUENCE) && tbs.SkipASN1(der.SEQUENCE) // subject, key
 	if !ok {
 		return errors.New("not a certificate: its outer structure is not well-formed DER")
@@ -227,6 +229,13 @@ func (c *Certificate) readSignature(f *fields) error {
 	f.uniqueIDs = tbs.PeekASN1Tag(der.Tag(1).ContextSpecific()) || tbs.PeekASN1Tag(der.Tag(2).ContextSpecific())
 	if !bytes.Equal(inner, outer) {
 		return errors.New("the certificate names one signature algorithm in its signed part and another outside")
+	}
+	for i, t := range times {
+		whole := len("YYMMDDHHMMSSZ")
+		if f.times[i] == der.GeneralizedTime {
+			whole = len("YYYYMMDDHHMMSSZ")
+		}
+		f.loose = f.loose || len(t) != whole || t[whole-1] != 'Z'
 	}
 	c.algorithm = outer
 	c.algorithmCode, _ = judgeAlgorithm(outer)

@@ -83,6 +83,7 @@ func (s *search) deadEnds() {
 			}
 			ok := s.signed(top, c)
 			switch {
+			case s.spent: // nobody knows
 			case ok:
 				found = true
 			case rank == keyDiffers:
@@ -103,7 +104,7 @@ func (s *search) deadEnds() {
 			}
 		}
 	}
-	if found || t.full() || s.spent {
+	if found || t.full() || s.spent && forged == nil {
 		return
 	}
 	if forged != nil && s.circle(top) {

@@ -66,6 +66,9 @@ func (c *Certificate) readTimes(f *fields) {
 			c.fault(inRFC, "UTCTime for years to 2049 and GeneralizedTime for later ones", "the other form for "+stamp(at))
 		}
 	}
+	if f.loose {
+		c.fault(inRFC, "times to the second, in UTC", "one in another form")
+	}
 	if c.X509.NotAfter.Before(c.X509.NotBefore) {
 		c.fault(everywhere, "an end after the beginning", "an end before it")
 	}
@@ -156,29 +159,40 @@ func (c *Certificate) readUsageForm(f *fields) {
 	if c.hasUsages && len(c.X509.ExtKeyUsage)+len(c.X509.UnknownExtKeyUsage) == 0 {
 		c.faults = append(c.faults, fault{in: inRFC, code: code.WrongUsage, expected: "an extended key usage that names one", found: "an extended key usage that lists none"})
 	}
-	if f.value[extAuthorityInfo] != nil && !wellFormedAccess(f.value[extAuthorityInfo]) {
-		c.fault(inRFC, "an authority information access that is well-formed", "one that is not")
+	if v := f.value[extAuthorityInfo]; v != nil {
+		switch ok, plain := readAccess(v); {
+		case !ok:
+			c.fault(inRFC, "an authority information access that is well-formed", "one that is not")
+		case !plain: // Baseline Requirements, section 7.1.2.7.7
+			c.fault(inWebPKI, "an authority information access of OCSP and issuers at http:// alone", "another one")
+		}
 	}
 }
 
-// wellFormedAccess: AuthorityInfoAccessSyntax has one description or more, each a
-// method and a place (section 4.2.2.1).
-func wellFormedAccess(value []byte) bool {
+// readAccess: AuthorityInfoAccessSyntax has one description or more, each a method
+// and a place (section 4.2.2.1). plain says that each is of the two methods that there
+// are, and at an HTTP URL.
+func readAccess(value []byte) (ok, plain bool) {
 	in := cryptobyte.String(value)
 	var seq cryptobyte.String
 	if !in.ReadASN1(&seq, der.SEQUENCE) || !in.Empty() || seq.Empty() {
-		return false
+		return false, false
 	}
+	plain = true
 	for !seq.Empty() {
 		var one, method cryptobyte.String
 		if !seq.ReadASN1(&one, der.SEQUENCE) || !one.ReadASN1(&method, der.OBJECT_IDENTIFIER) {
-			return false
+			return false, false
 		}
-		if _, ok := readGeneralName(&one); !ok || !one.Empty() {
-			return false
+		place, ok := readGeneralName(&one)
+		if !ok || !one.Empty() {
+			return false, false
 		}
+		const ocsp, issuers = "\x2b\x06\x01\x05\x05\x07\x30\x01", "\x2b\x06\x01\x05\x05\x07\x30\x02"
+		plain = plain && (string(method) == ocsp || string(method) == issuers) &&
+			place.kind == nameURI && len(place.bytes) > 7 && identity.EqualFold(place.bytes[:7], "http://")
 	}
-	return true
+	return true, plain
 }
 
 // readNamesForm: section 4.2.1.6.
@@ -262,6 +276,12 @@ func (c *Certificate) readWebForm(f *fields) {
 	}
 	if c.altCritical && !c.emptySubject() { // section 7.1.2.7.12
 		c.fault(inWebPKI, "a subject alternative name that is not critical beside a subject", "a critical one")
+	}
+	for i := range c.alt {
+		if k := c.alt[i].kind; k != nameDNS && k != nameIP { // section 7.1.2.7.12
+			c.fault(inWebPKI, "subject alternative names that are DNS names and IP addresses alone", "")
+			break
+		}
 	}
 	for _, l := range longest {
 		if x.NotBefore.Before(l.from) {

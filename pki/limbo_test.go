@@ -79,14 +79,16 @@ func (c *limboCase) profile() Profile {
 // question is the case in our words; the error is a certificate that does not
 // parse, or what we never ask, which are refusals.
 func (c *limboCase) question(t *testing.T) (Question, error) {
-	q := Question{Purpose: ForServer, At: now, Profile: c.profile()}
+	q := Question{Purpose: ForServer, At: time.Now(), Profile: c.profile()} // now is what no time means
 	if c.Kind == "CLIENT" {
 		q.Purpose = ForClient
 	}
 	if c.Time != nil {
 		q.At = *c.Time
 	}
-	if c.Name != nil {
+	if c.Name != nil && c.Name.Kind == "RFC822" {
+		c.Names = append(c.Names, *c.Name)
+	} else if c.Name != nil {
 		q.Name = c.Name.Value
 	}
 	if c.MaxDepth != nil {
@@ -116,9 +118,11 @@ func (c *limboCase) question(t *testing.T) (Question, error) {
 		}
 		q.RevocationLists = append(q.RevocationLists, r)
 	}
-	for _, u := range c.KeyUsage {
-		if u != "digitalSignature" {
-			return q, fmt.Errorf("the key usage %s can't be asked for: digitalSignature always is", u)
+	for _, u := range c.KeyUsage { // digitalSignature always is asked for
+		bit := slices.Index([]string{"digitalSignature", "contentCommitment", "keyEncipherment", "dataEncipherment",
+			"keyAgreement", "keyCertSign", "cRLSign", "encipherOnly", "decipherOnly"}, u)
+		if leaf := q.Chain[0]; bit < 0 || leaf.hasKeyUsage && leaf.X509.KeyUsage&(1<<bit) == 0 {
+			return q, fmt.Errorf("the leaf lacks the key usage %s", u)
 		}
 	}
 	for _, u := range c.ExtendedKeyUsage {

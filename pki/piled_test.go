@@ -104,6 +104,21 @@ func TestAShortPathIsFoundBesideWhateverIsPiledUp(t *testing.T) {
 	}
 }
 
+// A heap of keys that signed nothing is told for what it is, though telling it all
+// would take more signatures than there are.
+func TestAHeapOfForgeriesIsToldAsForged(t *testing.T) {
+	r := root(t, "Root")
+	one := r.intermediate(t, "One")
+	q := Question{Chain: chain(one.leaf(t, "api.internal")), Anchors: anchors(r), Purpose: ForServer, At: now}
+	for range 99 {
+		q.Chain = append(q.Chain, r.made(t, "One", like(one)))
+	}
+	if s := work(t, q); s.spent {
+		t.Error("spent")
+	}
+	refuse(t, q, code.BadSignature)
+}
+
 // A key identifier that differs is a hint and no more: what has one is tried after
 // all that has none, and stands all the same.
 func TestKeyIdentifiersThatDifferComeLast(t *testing.T) {

@@ -34,8 +34,9 @@ func replaced(arc int, value []byte) option {
 	})
 }
 
-// good is a path that stands in every profile.
-func good(t testing.TB, rootOpt, interOpt, leafOpt option) Question {
+// good is a path that stands in every profile: with a SPIFFE ID in the leaf, but for
+// the Web, where no URI is.
+func good(t testing.TB, rootOpt, interOpt, leafOpt option) func(Profile) Question {
 	none := func(*request) {}
 	if rootOpt == nil {
 		rootOpt = none
@@ -49,16 +50,27 @@ func good(t testing.TB, rootOpt, interOpt, leafOpt option) Question {
 	r := root(t, "R", rootOpt)
 	i := r.intermediate(t, "I", interOpt)
 	l := i.leaf(t, "api.example.com", uris("spiffe://example.com/api"), leafOpt)
-	return Question{Chain: chain(l, i), Anchors: anchors(r), Purpose: ForServer, Name: "api.example.com", At: now}
+	web := i.leaf(t, "api.example.com", leafOpt, func(r *request) { r.URIs = nil })
+	return func(p Profile) Question {
+		q := Question{Chain: chain(l, i), Anchors: anchors(r), Purpose: ForServer, Name: "api.example.com", At: now, Profile: p}
+		if p == WebPKI {
+			q.Chain[0] = web.Certificate
+		}
+		return q
+	}
 }
 
 func TestAPathMadeByTheBookStandsInEveryProfile(t *testing.T) {
 	q := good(t, nil, nil, nil)
-	for q.Profile = range profiles {
-		accept(t, q)
+	for p := range profiles {
+		accept(t, q(p))
 	}
-	q.Profile = profiles
-	refuse(t, q, code.Verifier)
+	refuse(t, q(profiles), code.Verifier)
+}
+
+// access is an authority information access of one method and place.
+func access(method string, place []byte) option {
+	return extension(false, tlv(0x30, tlv(0x30, oidDER(method), place)), oidAuthorityInfo...)
 }
 
 // Each rule refuses in its profiles, and in no other.
@@ -103,6 +115,7 @@ func TestProfilesRefuseWhatBreaksTheirForm(t *testing.T) {
 		}), nil, ""},
 		{"critical names beside a subject", nil, nil, critical(extSAN, true), webpki, ""},
 		{"GeneralizedTime for this year", nil, nil, validity(tlv(0x18, []byte("20260531000000Z")), tlv(0x17, []byte("260602000000Z"))), rfc, ""},
+		{"a time without seconds", nil, nil, validity(tlv(0x17, []byte("2605310000Z")), tlv(0x17, []byte("260602000000Z"))), rfc, ""},
 		{"underscore", nil, nil, dns("api.example.com", "a_b.example.com"), rfc, ""},
 		{"part of a label as a wildcard", nil, nil, dns("api.example.com", "a*.example.com"), rfc, ""},
 		{"an address as a DNS name", nil, nil, dns("api.example.com", "10.0.0.1"), rfc, ""},
@@ -125,6 +138,13 @@ func TestProfilesRefuseWhatBreaksTheirForm(t *testing.T) {
 		{"common name that is no name", nil, nil, func(r *request) { r.Subject.CommonName = "API" }, webpki, ""},
 		{"no common name", nil, nil, func(r *request) { r.Subject.CommonName, r.Subject.Organization = "", []string{"Example"} }, nil, ""},
 
+		{"an email address among the names", nil, nil, func(r *request) { r.EmailAddresses = []string{"who@example.com"} }, webpki, ""},
+		{"where its issuer's certificate lies", nil, nil, access("1.3.6.1.5.5.7.48.2", gn(nameURI, "http://example.com/i.crt")), nil, ""},
+		{"the same under another method", nil, nil, access("1.3.6.1.5.5.7.48.5", gn(nameURI, "http://example.com/i.crt")), webpki, ""},
+		{"the same as a DNS name", nil, nil, access("1.3.6.1.5.5.7.48.2", gn(nameDNS, "example.com")), webpki, ""},
+		{"the same by another protocol", nil, nil, access("1.3.6.1.5.5.7.48.2", gn(nameURI, "ldap://example.com/")), webpki, ""},
+		{"information about nothing", nil, nil, extension(false, tlv(0x30), oidAuthorityInfo...), rfc, ""},
+
 		{"no SPIFFE ID", nil, nil, func(r *request) { r.URIs = nil }, svid, code.WrongName},
 		{"SPIFFE ID without a path", nil, nil, func(r *request) { r.URIs = nil; uris("spiffe://example.com")(r) }, svid, code.WrongName},
 		{"two URIs", nil, nil, uris("https://example.com/"), svid, code.WrongName},
@@ -133,12 +153,13 @@ func TestProfilesRefuseWhatBreaksTheirForm(t *testing.T) {
 		{"authority with an ID that has a path", nil, uris("spiffe://example.com/authority"), nil, svid, ""},
 		{"authority with its trust domain", nil, uris("spiffe://example.com"), nil, nil, ""},
 	} {
-		q := good(t, c.root, c.inter, c.leaf)
+		of := good(t, c.root, c.inter, c.leaf)
 		want := c.want
 		if want == "" {
 			want = code.CertificateForm
 		}
-		for _, q.Profile = range all {
+		for _, p := range all {
+			q := of(p)
 			v := Verify(q)
 			switch {
 			case !slices.Contains(c.in, q.Profile):
@@ -176,10 +197,10 @@ func TestTheLongestValidityGoesByTheDayOfIssue(t *testing.T) {
 		end := c.from.AddDate(0, 0, c.days).Add(-time.Second)
 		for _, last := range []time.Time{end, end.Add(time.Second)} {
 			always := func(r *request) { r.NotBefore, r.NotAfter = c.from.AddDate(-1, 0, 0), last.AddDate(1, 0, 0) }
-			q := good(t, always, always, func(r *request) { r.NotBefore, r.NotAfter = c.from, last })
-			q.At = c.from
-			for q.Profile = range profiles {
-				if onWeb.has(q.Profile) && last.After(end) {
+			of := good(t, always, always, func(r *request) { r.NotBefore, r.NotAfter = c.from, last })
+			for p := range profiles {
+				q := of(p)
+				if q.At = c.from; onWeb.has(q.Profile) && last.After(end) {
 					refuse(t, q, code.CertificateForm)
 				} else if v := Verify(q); !v.OK {
 					t.Errorf("%d days from %s, %s: %s", c.days, c.from, q.Profile, v.Sentence())
@@ -192,9 +213,10 @@ func TestTheLongestValidityGoesByTheDayOfIssue(t *testing.T) {
 // On the Web a common name never stands in for the names, not even where nobody asks
 // for one.
 func TestTheWebWantsNamesThoughNoneIsAskedFor(t *testing.T) {
-	q := good(t, nil, nil, func(r *request) { r.DNSNames, r.URIs = nil, nil })
-	q.Name = ""
-	for q.Profile = range profiles {
+	of := good(t, nil, nil, func(r *request) { r.DNSNames, r.URIs = nil, nil })
+	for p := range profiles {
+		q := of(p)
+		q.Name = ""
 		switch {
 		case onWeb.has(q.Profile):
 			refuse(t, q, code.NoNames)
