@@ -179,7 +179,7 @@ func ownFolder(data string) error {
 		return nil
 	}
 	for _, e := range all {
-		if name := e.Name(); name == "ca" || name == "id" {
+		if name := e.Name(); name == "ca" || name == "id" || name == "revocations" {
 			return nil
 		}
 	}

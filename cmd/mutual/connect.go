@@ -113,7 +113,12 @@ func (a *app) connectPEM(s *connectFlags) error {
 		return usage("--server-name: %w", err)
 	}
 	cfg.Name = name.String()
-	live, err := open(credential.Files{Cert: s.cert, Key: s.key, CA: s.ca, CRLs: s.crls}, nil)
+	news, err := a.newsOf(&s.gatewayFlags, log)
+	if err != nil {
+		return err
+	}
+	defer news.close()
+	live, err := open(credential.Files{Cert: s.cert, Key: s.key, CA: s.ca, CRLs: s.crls, Revocation: news.revocation()}, nil)
 	if err != nil {
 		return err
 	}
@@ -127,8 +132,8 @@ func (a *app) connectPEM(s *connectFlags) error {
 	}
 	if s.dryRun {
 		a.lines([2]string{"would listen on", cfg.Listen.String()}, [2]string{"and reach", cfg.Name + " at " + cfg.To.String()},
-			[2]string{"proven by", trust}, [2]string{"shown to it", until(live.Leaf())})
-		return a.happened(describe(cfg, cfg.Name, live.Leaf(), nil))
+			[2]string{"proven by", trust}, [2]string{"shown to it", until(live.Leaf())}, news.line())
+		return a.happened(describe(cfg, cfg.Name, live.Leaf(), nil).knowing(news))
 	}
 	common, keylog, err := s.common(log)
 	if err != nil {
@@ -137,11 +142,15 @@ func (a *app) connectPEM(s *connectFlags) error {
 	if keylog != nil {
 		defer keylog.Close()
 	}
+	common.Beside.OCSP = news != nil // what the server has to show counts, too
 	cc := mtls.ClientConfig{
 		Servers: mtls.SystemTrust(), ALPN: s.alpn, Resumption: &mtls.ClientResumption{}, PostHandshakeAuth: true, Common: common,
 	}
-	if live.Verifier != nil {
+	switch {
+	case live.Verifier != nil:
 		cc.Servers = live.Verifier
+	case news != nil:
+		cc.Servers = mtls.WithRevocation(cc.Servers, news.judge)
 	}
 	if live.Identity != nil {
 		cc.Identity = live.Identity
@@ -160,13 +169,17 @@ func (a *app) connectPEM(s *connectFlags) error {
 		shown = "nothing"
 	}
 	a.lines([2]string{"listening on", g.Addr().String()}, [2]string{"reaching", cfg.Name + " at " + cfg.To.String()},
-		[2]string{"proven by", trust}, [2]string{"shown to it", shown}, healthLine(g))
-	return a.runGateway(context.Background(), g, log, running{keep: watching(g, live, log, hangup), ready: describe(cfg, cfg.Name, live.Leaf(), g)})
+		[2]string{"proven by", trust}, [2]string{"shown to it", shown}, news.line(), healthLine(g))
+	news.tell(log)
+	return a.runGateway(context.Background(), g, log, running{keep: watching(g, live, news, log, hangup), ready: describe(cfg, cfg.Name, live.Leaf(), g).knowing(news)})
 }
 
 // connectJoined reaches a service by its name, as whom the line makes.
 func (a *app) connectJoined(ctx context.Context, line string, s *connectFlags) error {
 	if err := s.checkIdentity(); err != nil {
+		return err
+	}
+	if err := s.oursNeedNoNews(); err != nil {
 		return err
 	}
 	log := a.logger()

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -30,6 +31,7 @@ type gatewayFlags struct {
 	listen, to       string
 	cert, key, ca    string
 	crls             []string
+	revocation       string
 	alpn             []string
 	health, announce string
 	keylog           string
@@ -54,6 +56,8 @@ func (g *gatewayFlags) register(c *cobra.Command, listen string) {
 	f.DurationVar(&g.lifetime, "lifetime", 0, "how long our certificates are good for, with an authority (default 24h; 30s to 2160h)")
 	f.StringVar(&g.keyType, "identity-key", "", "the kind of our keys, with an authority: "+keyTypes()+" (default: as it was, p256 at first)")
 	f.StringArrayVar(&g.crls, "crl", nil, "with PEM files: what the peers' authorities have revoked (PEM or DER; several times for several)")
+	f.StringVar(&g.revocation, "revocation", "off", "with PEM files: fetch news of revocations by the side, from where the peers' certificates\nsay: off, soft (whom nobody knows about passes) or hard (is refused)")
+	oneOf(c, "revocation", revocationNames...)
 	f.StringVar(&g.health, "health", "", "answer /healthz and /readyz at this address")
 	f.StringVar(&g.announce, "announce", "", "write where we listen to this file, as JSON, when ready")
 	f.StringVar(&g.keylog, "keylog", "", "write every connection's secrets to this file (debugging alone)")
@@ -77,6 +81,9 @@ func (g *gatewayFlags) check(name string, log *slog.Logger) (gateway.Config, err
 	}
 	if len(g.crls) > 0 && g.ca == "" {
 		return cfg, usage("--crl is what authorities have revoked, and none were given: give --client-ca (serve) or --server-ca (connect); an authority of ours needs no lists")
+	}
+	if _, _, err := revocationMode(g.revocation); err != nil {
+		return cfg, err
 	}
 	for i, p := range g.alpn {
 		if g.alpn[i] = strings.TrimSpace(p); g.alpn[i] == "" {
@@ -230,6 +237,8 @@ type happening struct {
 	Domain   string   `json:"domain,omitempty"`
 	Names    []string `json:"names,omitempty"` // of our certificate
 	NotAfter string   `json:"not_after,omitempty"`
+	// Revocation is what is fetched, and what was there already.
+	Revocation *newsState `json:"revocation,omitempty"`
 }
 
 // describe is the happening of a gateway; g is nil where it is only planned, leaf
@@ -258,11 +267,23 @@ func (a *app) happened(h happening) error {
 	return e.Encode(h)
 }
 
-// watching keeps what came from PEM files as the files say.
-func watching(g *gateway.Gateway, live *credential.Live, log *slog.Logger, hangup <-chan os.Signal) func(context.Context) {
+// watching keeps what came from PEM files as the files say, and what stands as the
+// news do.
+func watching(g *gateway.Gateway, live *credential.Live, n *news, log *slog.Logger, hangup <-chan os.Signal) func(context.Context) {
 	return func(ctx context.Context) {
+		var both sync.WaitGroup
+		if n != nil {
+			both.Go(func() { n.follow(ctx, g.Recheck) })
+		}
 		live.Watch(ctx, time.Second, hangup, log, func() { g.Recheck(ctx) })
+		both.Wait()
 	}
+}
+
+// knowing is what a gateway tells of itself, with what it knows of revocations.
+func (h happening) knowing(n *news) happening {
+	h.Revocation = n.state()
+	return h
 }
 
 // lines prints what a gateway is about to do, aligned, to standard error.

@@ -41,6 +41,14 @@ func (g *gatewayFlags) checkIdentity() error {
 	return nil
 }
 
+// oursNeedNoNews refuses to fetch what an authority of ours tells by itself.
+func (g *gatewayFlags) oursNeedNoNews() error {
+	if g.revocation == "soft" || g.revocation == "hard" {
+		return usage("--revocation %s fetches the news of other people's authorities, and goes with PEM files; an authority of ours tells its own within seconds, with nothing to set", g.revocation)
+	}
+	return nil
+}
+
 func (a *app) agentOptions(g *gatewayFlags, log *slog.Logger) (agent.Options, error) {
 	data, err := a.dataFolder()
 	if err == nil {

@@ -175,6 +175,9 @@ func (a *app) servePEM(name string, s *serveFlags) error {
 		log.Warn("--client-auth none asks nobody for a certificate: --client-ca has no use, and anybody comes in")
 		s.ca = ""
 	}
+	if s.clientAuth == "none" && s.revocation != "off" {
+		return usage("--revocation %s asks about callers' certificates, and --client-auth none asks for none; leave one of them out", s.revocation)
+	}
 	cfg, err := s.check(name, log)
 	if err != nil {
 		return err
@@ -187,7 +190,12 @@ func (a *app) servePEM(name string, s *serveFlags) error {
 		}
 		wrap = func(v mtls.Verifier) mtls.Verifier { return mtls.Allow(v, rules) }
 	}
-	live, err := open(credential.Files{Cert: s.cert, Key: s.key, CA: s.ca, CRLs: s.crls}, wrap)
+	news, err := a.newsOf(&s.gatewayFlags, log)
+	if err != nil {
+		return err
+	}
+	defer news.close()
+	live, err := open(credential.Files{Cert: s.cert, Key: s.key, CA: s.ca, CRLs: s.crls, Revocation: news.revocation()}, wrap)
 	if err != nil {
 		return err
 	}
@@ -201,8 +209,8 @@ func (a *app) servePEM(name string, s *serveFlags) error {
 	callers := s.callers(s.ca)
 	if s.dryRun {
 		a.lines([2]string{"would serve", name + " on " + cfg.Listen.String()}, [2]string{"carried to", cfg.To.String()},
-			[2]string{"certificate", until(live.Leaf())}, [2]string{"callers", callers})
-		return a.happened(describe(cfg, name, live.Leaf(), nil))
+			[2]string{"certificate", until(live.Leaf())}, [2]string{"callers", callers}, news.line())
+		return a.happened(describe(cfg, name, live.Leaf(), nil).knowing(news))
 	}
 	common, keylog, err := s.common(log)
 	if err != nil {
@@ -211,6 +219,7 @@ func (a *app) servePEM(name string, s *serveFlags) error {
 	if keylog != nil {
 		defer keylog.Close()
 	}
+	common.Beside.OCSP = news != nil // what callers have to show counts, too
 	cfg.EarlyData = s.earlyData
 	cfg.Ready = func() error { return live.Valid(now()) }
 	g, err := gateway.Serve(cfg, func(refused func(net.Addr, *mtls.Refusal)) (*mtls.Server, error) {
@@ -226,8 +235,9 @@ func (a *app) servePEM(name string, s *serveFlags) error {
 		return fail(exitFailed, err)
 	}
 	a.lines([2]string{"serving", name + " on " + g.Addr().String()}, [2]string{"carried to", cfg.To.String()},
-		[2]string{"certificate", until(live.Leaf())}, [2]string{"callers", callers}, healthLine(g))
-	return a.runGateway(context.Background(), g, log, running{keep: watching(g, live, log, hangup), ready: describe(cfg, name, live.Leaf(), g)})
+		[2]string{"certificate", until(live.Leaf())}, [2]string{"callers", callers}, news.line(), healthLine(g))
+	news.tell(log)
+	return a.runGateway(context.Background(), g, log, running{keep: watching(g, live, news, log, hangup), ready: describe(cfg, name, live.Leaf(), g).knowing(news)})
 }
 
 func allowed(rules []string) string {
@@ -254,6 +264,9 @@ func (a *app) serveJoined(ctx context.Context, name string, s *serveFlags) error
 		return err
 	}
 	if err := s.authority.check(); err != nil {
+		return err
+	}
+	if err := s.oursNeedNoNews(); err != nil {
 		return err
 	}
 	if s.joinFile != "" && s.authority.given() {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/mutual-tls/mutual/identity"
 	"github.com/mutual-tls/mutual/internal/explain"
+	"github.com/mutual-tls/mutual/internal/folder"
 	"github.com/mutual-tls/mutual/mtls"
 	"github.com/mutual-tls/mutual/pki"
 	"github.com/mutual-tls/mutual/pki/revoke"
@@ -26,7 +28,7 @@ type verifyFlags struct {
 	tellingFlags
 	purpose, at string
 	logs        string
-	crls        []string
+	crls, ocsp  []string
 	revocation  string
 }
 
@@ -42,10 +44,12 @@ shows, and tells each path that was tried, each check on it, and what mends a re
 What looks like HOST:PORT is a server, unless there is a file of that name. Of a
 server its name is checked, too, and that it holds its key.
 
-Whether a certificate was revoked is asked of the lists in --crl and, with
---revocation soft or hard, of the lists and OCSP responders that the certificates
-name; what a server shows beside its certificate counts, too. Whoever is revoked is
-refused in any case. What nobody knows about passes with soft, and not with hard.
+Whether a certificate was revoked is asked of the lists in --crl, of the OCSP
+responses in --ocsp and, with --revocation soft or hard, of the lists and OCSP
+responders that the certificates name; what a server shows beside its certificate
+counts, too. Whoever is revoked is refused in any case. What nobody knows about passes
+with soft, and not with hard; nor does it where none of --ocsp can be relied on. What
+is fetched is kept in the folder of data, and asked for again when it is due.
 
 With --json: an object with ok, code, mend and paths (each with chain, ok, and
 checks: check, certificate, ok, expected, found).
@@ -56,6 +60,7 @@ server can't be reached.`,
   mutual verify leaf.crt intermediate.crt --ca root.crt --at 2027-01-01
   mutual verify orders.example:8443 --ca ca.crt
   mutual verify orders.crt --ca ca.crt --crl ca.crl
+  mutual verify orders.crt --ca ca.crt --ocsp orders.ocsp
   mutual verify example.com:443 --revocation hard`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -81,6 +86,7 @@ server can't be reached.`,
 	f.StringVar(&v.at, "at", "", "judge at this time: 2027-01-01, or 2027-01-01T12:00:00Z (default: now)")
 	f.StringVar(&v.logs, "ct-logs", "", "ask for timestamps of the logs in this file, by Chrome's rule (Certificate\nTransparency; JSON, as Google and Apple publish their lists; default: not asked)")
 	f.StringArrayVar(&v.crls, "crl", nil, "a revocation list, or a folder of them (PEM or DER; several times for several)")
+	f.StringArrayVar(&v.ocsp, "ocsp", nil, "an OCSP response to judge as if it came beside the certificate (DER; several times\nfor several)")
 	f.StringVar(&v.revocation, "revocation", "off", "fetch news of revocations from where certificates say: off, soft (what nobody knows\nabout passes) or hard (it is refused)")
 	oneOf(c, "revocation", revocationNames...)
 	v.register(f)
@@ -137,34 +143,76 @@ func (v *verifyFlags) clock() (func() time.Time, error) {
 	return nil, usage("--at is %q; write a time as 2027-01-01 or 2027-01-01T12:00:00Z", v.at)
 }
 
-var revocationNames = []string{"off", "soft", "hard"}
-
 // asked is what is known of revocations, and what becomes of who is not known: nil
 // where nobody asks. The checker is to be closed.
-func (v *verifyFlags) asked(clock func() time.Time) (*revoke.Checker, pki.RevocationMode, error) {
-	mode := pki.RevocationGiven
-	switch v.revocation {
-	case "soft":
-		mode = pki.RevocationSoft
-	case "hard":
-		mode = pki.RevocationHard
-	case "off":
-		if len(v.crls) == 0 {
-			return nil, mode, nil
-		}
-	default:
-		return nil, mode, usage("--revocation is %q; it can be off, soft or hard", v.revocation)
+func (a *app) asked(v *verifyFlags, clock func() time.Time) (*revoke.Checker, pki.RevocationMode, error) {
+	mode, fetch, err := revocationMode(v.revocation)
+	if err != nil || !fetch && len(v.crls) == 0 {
+		return nil, mode, err
 	}
 	// Somebody sits here and asked for it: places on this machine and inside are asked,
 	// and a handshake waits.
-	k, err := revoke.New(revoke.Config{
-		Files: v.crls, Fetch: mode != pki.RevocationGiven, Private: true, Clock: clock,
-		Timeout: v.handshake, InHandshake: v.handshake * 4 / 5,
-	})
+	cfg := revoke.Config{Files: v.crls, Fetch: fetch, Private: true, Clock: clock, Timeout: v.handshake, InHandshake: v.handshake * 4 / 5}
+	if fetch {
+		if cfg.Cache, err = a.newsFolder(false); err == nil {
+			err = folder.Make(cfg.Cache)
+		}
+		if err != nil { // it costs the next one a fetch, and nobody an answer
+			cfg.Cache = ""
+			fmt.Fprintf(a.err, "note: what is fetched is not kept: %v\n", err)
+		}
+	}
+	k, err := revoke.New(cfg)
 	if err != nil {
 		return nil, mode, fail(exitFailed, err)
 	}
 	return k, mode, nil
+}
+
+// responses reads OCSP responses.
+func responses(files []string) (out []*pki.OCSPResponse, err error) {
+	for _, name := range files {
+		b, err := readAtMost(name, pki.MaxOCSPResponse)
+		if err != nil {
+			return nil, fail(exitFailed, fmt.Errorf("the OCSP response can't be read: %w", err))
+		}
+		r, err := pki.ParseOCSPResponse(b)
+		if err != nil {
+			return nil, fail(exitFailed, fmt.Errorf("%s: %w; expected an OCSP response in DER, as `openssl ocsp -respout FILE` writes it", name, err))
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// readAtMost reads a file of at most so many bytes.
+func readAtMost(name string, most int64) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(b)) > most {
+		err = fmt.Errorf("%s has more than %d bytes", name, most)
+	}
+	return b, err
+}
+
+// counts says whether every response can be relied on for some certificate of a path,
+// the anchor last.
+func counts(responses []*pki.OCSPResponse, path []*pki.Certificate, at time.Time) bool {
+	for _, r := range responses {
+		good := false
+		for i := 0; i+1 < len(path); i++ {
+			_, err := r.About(path[i], path[i+1], at)
+			good = good || err == nil
+		}
+		if !good {
+			return false
+		}
+	}
+	return true
 }
 
 func (a *app) verifyFiles(ctx context.Context, v *verifyFlags, files []string) error {
@@ -203,7 +251,11 @@ func (a *app) verifyFiles(ctx context.Context, v *verifyFlags, files []string) e
 	if q.Transparency, err = transparency(v.logs); err != nil {
 		return err
 	}
-	checker, mode, err := v.asked(clock)
+	if q.OCSP, err = responses(v.ocsp); err != nil {
+		return err
+	}
+	q.Stapled = len(q.OCSP) > 0
+	checker, mode, err := a.asked(v, clock)
 	if err != nil {
 		return err
 	}
@@ -229,7 +281,11 @@ func (a *app) verifyFiles(ctx context.Context, v *verifyFlags, files []string) e
 			}
 			q.Revocation, q.RevocationSource = mode, checker
 		}
-		verdict = pki.Explain(q)
+		if verdict = pki.Explain(q); verdict.OK && mode == pki.RevocationGiven && !counts(q.OCSP, verdict.Path, q.At) {
+			// Whoever shows an answer means to go by it.
+			q.Revocation, q.RevocationLeafOnly = pki.RevocationHard, true
+			verdict = pki.Explain(q)
+		}
 		if note := misplaced(verdict, q.Chain); note != "" && !a.json {
 			defer fmt.Fprintln(a.err, note)
 		}
@@ -242,6 +298,8 @@ func (a *app) verifyServer(c *cobra.Command, v *verifyFlags, address string) err
 	switch {
 	case err != nil:
 		return err
+	case len(v.ocsp) > 0:
+		return usage("--ocsp is for files: a server shows its own response, and that is judged; leave --ocsp out, or name files")
 	case v.purpose != "" && v.purpose != "server":
 		return usage("--purpose is %q, and what shows its certificate at %s is a server", v.purpose, address)
 	}
@@ -252,7 +310,7 @@ func (a *app) verifyServer(c *cobra.Command, v *verifyFlags, address string) err
 	if target.Transparency, err = transparency(v.logs); err != nil {
 		return err
 	}
-	checker, mode, err := v.asked(clock)
+	checker, mode, err := a.asked(v, clock)
 	if err != nil {
 		return err
 	}

@@ -20,10 +20,12 @@ import (
 
 // Files are where the PEM lies. Cert and Key come together; what is "" is not
 // there: no certificate is shown, no authority of our own is asked. CRLs are lists of
-// what those in CA, and authorities below them, have revoked.
+// what those in CA, and authorities below them, have revoked; Revocation, if not nil,
+// is asked beside them.
 type Files struct {
 	Cert, Key, CA string
 	CRLs          []string
+	Revocation    *mtls.Revocation
 }
 
 // trusted are the files that say whom to trust.
@@ -230,14 +232,21 @@ func (l *Live) readCA() (mtls.Verifier, [sha256.Size]byte, error) {
 	if err != nil {
 		return nil, sum, err
 	}
-	v := mtls.Authorities(anchors)
+	var r mtls.Revocation
+	if l.files.Revocation != nil {
+		r = *l.files.Revocation
+	}
 	if len(l.files.CRLs) > 0 {
 		lists, of, err := readLists(l.files.CRLs)
 		sum = sha256.Sum256(append(sum[:], of[:]...))
 		if err != nil {
 			return nil, sum, err
 		}
-		v = mtls.WithRevocation(v, mtls.Revocation{Source: pki.Lists(lists...)})
+		r.Source = both(pki.Lists(lists...), r.Source)
+	}
+	v := mtls.Authorities(anchors)
+	if r.Source != nil {
+		v = mtls.WithRevocation(v, r)
 	}
 	if l.wrap != nil {
 		v = l.wrap(v)
