@@ -526,7 +526,7 @@ func (s *search) revocationAt(i int) (code.Code, string) {
 	}
 	e := Evidence{Lists: s.q.RevocationLists}
 	if s.q.RevocationSource != nil {
-		e = s.q.RevocationSource.Evidence(s.path[i], s.path[i+1])
+		e = s.evidence(s.path[i], s.path[i+1])
 		e.Lists = append(slices.Clip(e.Lists), s.q.RevocationLists...)
 	}
 	var stapled *OCSPAnswer
@@ -582,6 +582,25 @@ func (s *search) revocationAt(i int) (code.Code, string) {
 		return code.BadRevocationList, st.Found
 	}
 	return "", st.Found
+}
+
+// askedAbout is what the source had about a certificate.
+type askedAbout struct {
+	c, issuer *Certificate
+	evidence  Evidence
+}
+
+// evidence asks the source once in a search: what comes meanwhile is for the next one,
+// and does not make a path stand that was refused a moment before, or the reverse.
+func (s *search) evidence(c, issuer *Certificate) Evidence {
+	for i := range s.asked {
+		if s.asked[i].c == c && s.asked[i].issuer == issuer {
+			return s.asked[i].evidence
+		}
+	}
+	e := s.q.RevocationSource.Evidence(c, issuer)
+	s.asked = append(s.asked, askedAbout{c, issuer, e})
+	return e
 }
 
 // endsBy has the judgement end where something ends that it rests on.

@@ -600,3 +600,28 @@ func FuzzRevocationListInParts(f *testing.F) {
 		}
 	})
 }
+
+// breaking is a source whose news come just after it was asked for the first time.
+type breaking struct {
+	RevocationSource
+	asked map[*Certificate]bool
+}
+
+func (b *breaking) Evidence(c, issuer *Certificate) Evidence {
+	if !b.asked[c] {
+		b.asked[c] = true
+		return Evidence{Missing: "it was not fetched yet"}
+	}
+	return b.RevocationSource.Evidence(c, issuer)
+}
+
+// A verdict and its words are of one moment, though news come in the middle.
+func TestNewsThatComeInTheMiddleAreForTheNextJudgement(t *testing.T) {
+	s := stand(t)
+	q := s.question()
+	q.Revocation, q.RevocationLeafOnly, q.RevocationSource = RevocationHard, true, &breaking{Lists(s.inter.list(t, nil)), map[*Certificate]bool{}}
+	if v := refuse(t, q, code.RevocationUnknown); !strings.Contains(v.Found, "not fetched yet") {
+		t.Errorf("found %q", v.Found)
+	}
+	accept(t, q)
+}

@@ -37,6 +37,7 @@ type search struct {
 	edges   []edge // every signature that was checked, so that none is checked twice
 	few     [6]edge
 	lists   []listEdge
+	asked   []askedAbout // of the source of revocations
 
 	policies []string // the question's, as the bytes of their OIDs
 
