@@ -290,7 +290,7 @@ func ExampleRequireTimestamps() {
 // refuseRevoked is a server whose clients are asked about at their authority, by the
 // side: what is revoked is refused, and what stands by it is cut.
 func refuseRevoked(ctx context.Context, cfg mtls.ServerConfig, anchors *pki.Anchors) (*mtls.Server, error) {
-	checker, err := revoke.New(revoke.Config{Fetch: true, Cache: "/var/cache/orders/revocations"})
+	checker, err := revoke.New(revoke.Config{Fetch: true, Cache: "/var/cache/orders/revocations", Recall: true})
 	if err != nil {
 		return nil, err
 	}

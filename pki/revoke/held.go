@@ -24,6 +24,9 @@ type Held struct {
 	Number  string
 	Revoked int
 	Status  pki.OCSPStatus
+	// Unproven is whether another key than the issuer's signed the list: it counts where
+	// a chain shows that the issuer has that key, too.
+	Unproven bool
 	// ThisUpdate and NextUpdate are from when and until when it is the newest; zero
 	// where nothing came yet.
 	ThisUpdate, NextUpdate time.Time
@@ -52,7 +55,7 @@ func (it *item) held() Held {
 		h.About, h.Status = it.about.Serial(), it.status
 	}
 	if it.list != nil {
-		h.Revoked = it.list.Len()
+		h.Revoked, h.Unproven = it.list.Len(), it.unproven()
 		if n := it.list.Number(); n != nil {
 			h.Number = n.String()
 		}
@@ -70,6 +73,9 @@ func (h Held) Words(now time.Time) string {
 		what = fmt.Sprintf("%s's answer about the certificate with serial %s", h.Issuer, h.About)
 	case h.Number != "":
 		what = fmt.Sprintf("revocation list number %s of %s with %d revoked", h.Number, h.Issuer, h.Revoked)
+	}
+	if h.Unproven {
+		what += ", signed with another key than its issuer's"
 	}
 	switch {
 	case h.ThisUpdate.IsZero():

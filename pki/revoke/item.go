@@ -48,9 +48,15 @@ func (it *item) missing() string {
 		return identity.Quote(it.url) + ": " + it.why
 	case it.list == nil && it.response == nil:
 		return identity.Quote(it.url) + " was not fetched yet"
+	case it.unproven():
+		return identity.Quote(it.url) + " has a list that its issuer's key did not sign"
 	}
 	return ""
 }
+
+// unproven says whether what is held is a list by another key than the issuer's, of
+// which pki is to find out whose it is.
+func (it *item) unproven() bool { return it.list != nil && !it.list.SignedBy(it.issuer) }
 
 // begin starts to fetch what is due, or joins in where that goes on. It is called with
 // the lock held, and nil says that there is nothing to wait for.
@@ -236,7 +242,7 @@ func (k *Checker) plan(it *item) {
 	if latest := now.Add(maxRefresh - rand.N(maxRefresh/4)); due.After(latest) {
 		due = latest
 	}
-	if it.list != nil && !it.list.SignedBy(it.issuer) && due.After(now.Add(maxPause)) {
+	if it.unproven() && due.After(now.Add(maxPause)) {
 		due = now.Add(maxPause)
 	}
 	if soonest := now.Add(minRefresh); due.Before(soonest) {
