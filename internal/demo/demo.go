@@ -25,7 +25,7 @@ type Options struct {
 }
 
 // patience is how long anything may take that usually takes no time at all.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // lifetime is the shortest that there is: who watches need not wait for a day.
 const lifetime = 30 * time.Second

@@ -123,8 +123,10 @@ func newReader(t *testing.T) *reader {
 			t.Fatal(err)
 		}
 		wrapper := strings.NewReplacer("DATA", r.data(machine), "PORT", serves, "PROGRAM", binary).Replace(onMachine)
-		if err := os.WriteFile(filepath.Join(at, "bin", "mutual"), []byte(wrapper), 0o700); err != nil {
-			t.Fatal(err)
+		// By a program: what this process writes another that it starts at the same
+		// moment may still hold open, and what is open for writing can't be run.
+		if out, code := peers.Run(t, wrapper, r.shell, "-c", `cat > "$0" && chmod 700 "$0"`, filepath.Join(at, "bin", "mutual")); code != 0 {
+			t.Fatal(out)
 		}
 	}
 	r.here = strings.NewReplacer(
