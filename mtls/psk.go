@@ -256,6 +256,14 @@ func (p *psks) open(identities [][]byte, s *suite.Suite) *handshake.Session {
 	return best.session(at)
 }
 
+// has is whether one of the identities is a key of ours with the hash of s.
+func (p *psks) has(identities [][]byte, s *suite.Suite) bool {
+	return slices.ContainsFunc(identities, func(id []byte) bool {
+		t := p.wire[string(id)]
+		return t != nil && t.suite.Hash == s.Hash
+	})
+}
+
 // of finds the key that a session began with.
 func (p *psks) of(sum []byte) *psk {
 	if p == nil || len(sum) != sha256.Size {
@@ -289,7 +297,7 @@ func (e *endpoint) take(list []PSK, only bool) (err error) {
 	if e.psks, err = newPSKs(e.role, list); err != nil {
 		return err
 	}
-	e.hs.PSKs, e.hs.PSKOnly = true, only
+	e.hs.PSKs, e.hs.PSKOnly, e.hs.HasKey = true, only, e.psks.has
 	if only {
 		// With another suite no key would do: a raw one has one hash.
 		e.hs.Suites = slices.DeleteFunc(slices.Clone(e.hs.Suites), func(id Suite) bool { return !e.psks.fit(suite.ByID(id)) })

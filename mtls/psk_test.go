@@ -93,6 +93,56 @@ func TestAPreSharedKeyProvesBothEnds(t *testing.T) {
 	}
 }
 
+// A raw key goes with the suites of its hash alone. A server that has keys of both
+// chooses a suite that goes with the one that the client has.
+func TestASuiteIsChosenThatTheClientsKeyGoesWith(t *testing.T) {
+	h := newHouse(t)
+	raw := func(seed byte, hash crypto.Hash) mtls.PSK {
+		k := key(seed)
+		k.Raw, k.Context, k.Hash = true, nil, hash
+		return k
+	}
+	small, large := raw(201, crypto.SHA256), raw(202, crypto.SHA384)
+	for name, set := range map[string]func(*mtls.ServerConfig, *mtls.ClientConfig){
+		"keys alone": func(*mtls.ServerConfig, *mtls.ClientConfig) {},
+		"HelloRetryRequest": func(sc *mtls.ServerConfig, cc *mtls.ClientConfig) {
+			cc.Groups, sc.Groups = []mtls.Group{suite.X25519, suite.P256}, []mtls.Group{suite.P256}
+		},
+		"a cookie": func(sc *mtls.ServerConfig, _ *mtls.ClientConfig) { sc.Cookies = shared(t, 1) },
+		"certificates beside": func(sc *mtls.ServerConfig, cc *mtls.ClientConfig) {
+			keys, theirs := sc.PSKs, cc.PSKs
+			*sc, *cc = h.serverConfig(), h.clientConfig()
+			sc.PSKs, cc.PSKs = keys, theirs
+			sc.Clients = mtls.Required(mtls.AnyOf(mtls.PreShared(), h.verifier()))
+			cc.Servers = mtls.AnyOf(mtls.PreShared(), h.verifier())
+		},
+	} {
+		for _, k := range []mtls.PSK{small, large} {
+			t.Run(fmt.Sprintf("%s, %v", name, k.Hash), func(t *testing.T) {
+				sc, cc := keyed()
+				sc.PSKs, cc.PSKs = []mtls.PSK{small, large}, []mtls.PSK{k}
+				set(&sc, &cc)
+				server, client, _ := newPlace(t).visit(newServer(t, sc), newClient(t, cc), "orders")
+				for _, conn := range []*mtls.Conn{server, client} {
+					if n := conn.Negotiated(); n.PSK != string(k.Identity) {
+						t.Errorf("agreed on %+v, expected %q", n, k.Identity)
+					}
+				}
+			})
+		}
+	}
+	t.Run("the client takes no suite of the other hash", func(t *testing.T) {
+		sc, cc := h.serverConfig(), h.clientConfig()
+		sc.PSKs, cc.PSKs = []mtls.PSK{small, large}, []mtls.PSK{large}
+		sc.Clients = mtls.Required(mtls.AnyOf(mtls.PreShared(), h.verifier()))
+		cc.Servers = mtls.AnyOf(mtls.PreShared(), h.verifier())
+		sc.Suites = []mtls.Suite{suite.AES128GCMSHA256}
+		if server, _, _ := newPlace(t).visit(newServer(t, sc), newClient(t, cc), "orders"); server.Negotiated().PSK != "" {
+			t.Errorf("agreed on %+v", server.Negotiated())
+		}
+	})
+}
+
 // Keys and certificates stand side by side: a key that both know is used, and
 // where there is none, certificates are.
 func TestKeysAndCertificatesStandSideBySide(t *testing.T) {

@@ -92,6 +92,29 @@ func (c *Client) dropAll(but *Session) {
 
 // Server.
 
+// suitKey is the suite to take in the place of chosen where the client offers an
+// external key of ours that goes with the other hash alone: the two have to fit (RFC
+// 8446, section 4.2.11), and a key that both ends know goes before certificates. It
+// is settled with the first hello: a HelloRetryRequest names the suite.
+func (s *Server) suitKey(chosen *suite.Suite) *suite.Suite {
+	if !s.cfg.PSKs || s.cfg.HasKey == nil || !s.offersSession() {
+		return chosen
+	}
+	identities := make([][]byte, len(s.hello.PSK.Identities))
+	for i, id := range s.hello.PSK.Identities {
+		identities[i] = id.Identity
+	}
+	if s.cfg.HasKey(identities, chosen) {
+		return chosen
+	}
+	for _, id := range s.cfg.Suites {
+		if other := suite.ByID(id); other.Hash != chosen.Hash && has(s.hello.CipherSuites, id) && s.cfg.HasKey(identities, other) {
+			return other
+		}
+	}
+	return chosen
+}
+
 // requireKey refuses a client with which only a pre-shared key would do, and
 // that has none of ours.
 func (s *Server) requireKey() error {

@@ -437,9 +437,12 @@ type Config struct {
 	// FindTicket gives allows it.
 	MaxEarlyData uint32
 	// PSKs has a client ask for external keys to offer (FindTicket), and a server
-	// look for them (OpenTicket). PSKOnly takes nothing else.
+	// look for them (OpenTicket). PSKOnly takes nothing else. HasKey tells a server
+	// whether one of the identities is a key that goes with the suite's hash, so that
+	// it can choose a suite that fits; it only looks, and does not wait.
 	PSKs    bool
 	PSKOnly bool
+	HasKey  func(identities [][]byte, s *suite.Suite) bool
 	// Cookies has a server answer each first hello with a HelloRetryRequest, and
 	// keep nothing until the second.
 	Cookies bool

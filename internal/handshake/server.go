@@ -210,7 +210,7 @@ func (s *Server) negotiate(msg []byte) (serverState, error) {
 		if !ok {
 			return nil, s.incompatible(alert.HandshakeFailure, code.NoCommonSuite, "the client and we have no cipher suite in common")
 		}
-		s.begin(chosen)
+		s.begin(s.suitKey(chosen))
 	}
 	group, ok := pick(s.cfg.Groups, h.Groups)
 	if !ok && !slices.ContainsFunc(h.Groups, func(g suite.GroupID) bool { return !g.IsObsolete() }) {
