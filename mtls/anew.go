@@ -8,24 +8,26 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/mutual-tls/mutual/internal/alert"
 	"github.com/mutual-tls/mutual/internal/handshake"
 	"github.com/mutual-tls/mutual/internal/stream"
 )
 
 // DialEarly answers before it is known whether the server can read an encrypted
-// hello. Where it can't, and gives configs to retry with, a connection that its user
-// has already begins anew, over another transport: with the whole hello encrypted
-// again, and without early data. What was sent early is not sent again; Negotiated
-// says that it was not taken.
+// hello, and what it shows where it takes no session. Where it gives configs to retry
+// with, or has certificates under other trust anchors that we named, a connection that
+// its user has already begins anew, over another transport, as Dial would: without
+// early data. What was sent early is not sent again; Negotiated says that it was not
+// taken.
 
-// changing is a transport in whose place another one may come, once. Deadlines and
-// Close hold for both.
+// changing is a transport in whose place another one may come. Deadlines and Close
+// hold for all.
 type changing struct {
 	now atomic.Pointer[net.Conn]
-	// dial makes the other one; nil when it has been asked. It belongs to the reading
-	// half of the connection.
-	dial func(ctx context.Context, rejected error) (net.Conn, *handshake.Client, error)
+	// dial makes the other one; it gives none where there is nothing more to try. It
+	// and the machine that drives the handshake belong to the reading half of the
+	// connection.
+	dial    func(ctx context.Context, failed error) (net.Conn, *handshake.Client, error)
+	machine *handshake.Client
 	// open ends with Close.
 	open  context.Context
 	close context.CancelFunc
@@ -36,14 +38,13 @@ type changing struct {
 }
 
 // changeable makes transport one that may change, for a connection of c's to address
-// whose host was given.
-func (c *Client) changeable(transport net.Conn, network, address, host string) *changing {
+// whose host was given, and which begins as how says.
+func (c *Client) changeable(transport net.Conn, network, address, host string, how attempt) *changing {
 	t := &changing{}
 	t.now.Store(&transport)
 	t.open, t.close = context.WithCancel(context.Background())
-	t.dial = func(ctx context.Context, rejected error) (net.Conn, *handshake.Client, error) {
-		again := c.concealing.retryWith(rejected)
-		if again == nil {
+	t.dial = func(ctx context.Context, failed error) (net.Conn, *handshake.Client, error) {
+		if !c.again(&how, failed) {
 			return nil, nil, nil
 		}
 		name, sni, err := cleanServerName(host)
@@ -51,9 +52,10 @@ func (c *Client) changeable(transport net.Conn, network, address, host string) *
 			return nil, nil, err
 		}
 		m := handshake.NewClient(&c.hs, sni)
-		if err := c.conceal(ctx, m, name, again); err != nil {
+		if err := c.conceal(ctx, m, name, how.configs); err != nil {
 			return nil, nil, err
 		}
+		m.NameTrustAnchors(how.anchors)
 		var d net.Dialer
 		other, err := d.DialContext(ctx, network, address)
 		if err != nil {
@@ -133,17 +135,19 @@ func (t *changing) change(other net.Conn) error {
 // and says whether it did; the error is why it could not. It holds the reading half.
 func (c *Conn) beginAnew(failed error) (begun bool, err error) {
 	t, ok := c.transport.(*changing)
-	if !ok || t.dial == nil || c.closed.Load() {
+	if !ok || c.closed.Load() {
 		return false, nil
 	}
 	r := c.refusalOf(failed)
-	dial := t.dial
-	t.dial = nil
+	r.learned(t.machine)
 	ctx, cancel := context.WithCancel(c.early.ctx)
 	defer cancel()
 	defer context.AfterFunc(t.open, cancel)()
-	other, m, err := dial(ctx, r)
+	other, m, err := t.dial(ctx, r)
 	if other == nil {
+		if err == nil {
+			err = r // which knows what the server has
+		}
 		return false, err
 	}
 
@@ -151,12 +155,15 @@ func (c *Conn) beginAnew(failed error) (begun bool, err error) {
 	defer c.leaveWriting()
 	old := t.current()
 	_ = old.SetWriteDeadline(time.Now().Add(lingerTime / 4))
-	_, _ = old.Write(c.stream.Alert(c.stream.Output(), alert.ECHRequired))
+	if r.Sent {
+		_, _ = old.Write(c.stream.Alert(c.stream.Output(), r.Alert))
+	}
 	dropReceived(old)
 	c.observeAlert(r)
 	if err := t.change(other); err != nil {
 		return false, err
 	}
+	t.machine = m
 	c.stream.Discard()
 	c.stream = stream.Stream{}
 	c.stream.Drive(m, false, c.limits.RekeyAfter)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -35,6 +36,18 @@ func newEarlyECH(t *testing.T, retry bool) *earlyECH {
 	cc.ECH = &mtls.ClientECH{Source: old.ConfigList(), Retry: retry}
 	s := newServer(t, sc)
 	e.client = newClient(t, cc)
+	e.serve(t, s)
+	// The first visit, by which there is a ticket; then the keys change.
+	e.dial(t, "")
+	if err := e.keys.Set([]*mtls.ECHKey{key}); err != nil {
+		t.Fatal(err)
+	}
+	e.came.Store(0)
+	return e
+}
+
+// serve answers connections with s: what they send early is read, and then the rest.
+func (e *earlyECH) serve(t *testing.T, s *mtls.Server) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -64,13 +77,6 @@ func newEarlyECH(t *testing.T, retry bool) *earlyECH {
 			})
 		}
 	})
-	// The first visit, by which there is a ticket; then the keys change.
-	e.dial(t, "")
-	if err := e.keys.Set([]*mtls.ECHKey{key}); err != nil {
-		t.Fatal(err)
-	}
-	e.came.Store(0)
-	return e
 }
 
 type readerFunc func([]byte) (int, error)
@@ -168,5 +174,57 @@ func TestAConnectionThatBeginsAnewIsClosedAndBounded(t *testing.T) {
 		if _, err := c.Write([]byte("x")); err == nil {
 			t.Error("it writes when it is closed")
 		}
+	}
+}
+
+// turning is an Identity that becomes another one.
+type turning struct{ now atomic.Pointer[mtls.Anchored] }
+
+func (c *turning) turn(to mtls.Anchored) { c.now.Store(&to) }
+
+func (c *turning) TrustAnchors(ask *mtls.Ask) []mtls.TrustAnchorID {
+	return (*c.now.Load()).TrustAnchors(ask)
+}
+
+func (c *turning) Certificate(ctx context.Context, ask *mtls.Ask) (*mtls.Certificate, error) {
+	return (*c.now.Load()).(mtls.Identity).Certificate(ctx, ask)
+}
+
+// A server that takes the session no more, and shows what the client does not trust,
+// is asked anew for what it has under an anchor that the client does: as by Dial.
+func TestDialEarlyNamesATrustAnchorThatTheServerHas(t *testing.T) {
+	for name, knows := range map[string]bool{"it has one": true, "it has none": false} {
+		t.Run(name, func(t *testing.T) {
+			a := newAnchored(t)
+			own := &turning{}
+			own.turn(a.second)
+			sc := a.server(own)
+			sc.Resumption = &mtls.ServerResumption{EarlyData: &mtls.ServerEarlyData{}}
+			cc := a.client(mtls.Authorities(anchorsOf(t, a.other)))
+			cc.TrustAnchors.IfOffered = anchors(t, "32473.2")
+			cc.Resumption = &mtls.ClientResumption{}
+			e := &earlyECH{client: newClient(t, cc), read: make(chan string, 10)}
+			e.serve(t, newServer(t, sc))
+			e.dial(t, "") // by which there is a ticket
+			e.came.Store(0)
+			if knows {
+				own.turn(mtls.Choose(a.first, a.second).(mtls.Anchored))
+				c := e.dial(t, "early")
+				if n := c.Negotiated(); n.EarlyData != mtls.EarlyRejected || !n.TrustAnchor || e.came.Load() != 2 {
+					t.Errorf("agreed on %+v in %d connections", n, e.came.Load())
+				}
+				return
+			}
+			own.turn(a.first)
+			c, err := e.client.DialEarly(context.Background(), "tcp", e.address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			r := refusal(t, c.Handshake(context.Background()))
+			if r.Code != string(code.UnknownAuthority) || !slices.Equal(r.TrustAnchors, anchors(t, "32473.1")) || e.came.Load() != 1 {
+				t.Errorf("%v, with %v, in %d connections", r, r.TrustAnchors, e.came.Load())
+			}
+		})
 	}
 }

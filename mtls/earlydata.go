@@ -79,10 +79,10 @@ type earlyData struct {
 	timer   *time.Timer
 }
 
-// DialEarly is Dial for who wants to send data early: see ConnectEarly. Where the
-// server rejects an encrypted hello and ClientECH.Retry is set, the connection begins
-// anew by itself, over another transport; what was sent early is then EarlyRejected,
-// and nothing here sends it again.
+// DialEarly is Dial for who wants to send data early: see ConnectEarly. Where Dial
+// would connect once more (ClientECH.Retry, TrustAnchors), the connection begins anew
+// by itself, over another transport; what was sent early is then EarlyRejected, and
+// nothing here sends it again.
 func (c *Client) DialEarly(ctx context.Context, network, address string) (*Conn, error) {
 	return c.dial(ctx, network, address, true)
 }

@@ -374,10 +374,7 @@ func (c *Client) dial(ctx context.Context, network, address string, early bool) 
 	}
 	how := attempt{early: early}
 	conn, err := c.dialOnce(ctx, network, address, host, how)
-	if how.configs = c.concealing.retryWith(err); how.configs != nil {
-		conn, err = c.dialOnce(ctx, network, address, host, how)
-	}
-	if how.anchors = c.anchors.instead(err); how.anchors != nil {
+	for err != nil && c.again(&how, err) {
 		conn, err = c.dialOnce(ctx, network, address, host, how)
 	}
 	return conn, err
@@ -391,6 +388,21 @@ type attempt struct {
 	anchors []TrustAnchorID
 }
 
+// again says whether to connect once more after err, and changes how: once with the
+// ECH configs that the server gave, and once naming a trust anchor that it has.
+func (c *Client) again(how *attempt, err error) bool {
+	if how.configs == nil {
+		if how.configs = c.concealing.retryWith(err); how.configs != nil {
+			return true
+		}
+	}
+	if how.anchors == nil {
+		how.anchors = c.anchors.instead(err)
+		return how.anchors != nil
+	}
+	return false
+}
+
 func (c *Client) dialOnce(ctx context.Context, network, address, host string, how attempt) (*Conn, error) {
 	var d net.Dialer
 	if deadline := time.Now().Add(c.limits.HandshakeTime); d.Deadline.IsZero() {
@@ -400,8 +412,8 @@ func (c *Client) dialOnce(ctx context.Context, network, address, host string, ho
 	if err != nil {
 		return nil, refuseDial(address, err)
 	}
-	if how.early && how.configs == nil && c.concealing != nil && c.concealing.Retry {
-		transport = c.changeable(transport, network, address, host)
+	if how.early && (c.concealing != nil && c.concealing.Retry || c.anchors != nil) {
+		transport = c.changeable(transport, network, address, host, how)
 	}
 	return c.connect(ctx, transport, host, how)
 }
@@ -429,6 +441,9 @@ func (c *Client) connect(ctx context.Context, transport net.Conn, serverName str
 		return nil, err
 	}
 	m.NameTrustAnchors(how.anchors)
+	if t, ok := transport.(*changing); ok {
+		t.machine = m
+	}
 	conn, refusal := c.handshake(ctx, transport, m, m, name, how.early)
 	if refusal != nil {
 		refusal.learned(m)
