@@ -168,8 +168,8 @@ func (m *ClientHello) extension(x *Extension) (err error) {
 		m.PSK, err = preSharedKeys(x)
 		return err
 	case ExtTrustAnchors:
-		if r.vec16(); !r.ok() {
-			return nil // a draft's number, which others may use: what is no list is theirs
+		if r.vec16(); r.bad {
+			return nil // a draft's number, which others may use: what has no list is theirs
 		}
 		m.TrustAnchors, err = trustAnchorList(x, t)
 		return err

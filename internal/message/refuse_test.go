@@ -167,6 +167,7 @@ func refused() []bad {
 		{"post-handshake authentication with a body", hello(Extension{ExtPostHandshakeAuth, []byte{0}}), decode, "has a body"},
 		{"an empty trust anchor", hello(Extension{ExtTrustAnchors, v16(1, 7, 0)}), decode, "empty or cut off"},
 		{"a cut trust anchor", hello(Extension{ExtTrustAnchors, v16(2, 7)}), decode, "empty or cut off"},
+		{"trust anchors and more", hello(Extension{ExtTrustAnchors, append(v16(1, 7), 0)}), decode, "trust_anchors"},
 		{"too many trust anchors", hello(Extension{ExtTrustAnchors, v16(times(MaxTrustAnchors+1, v8(1))...)}), decode, "more than 1024"},
 		{"a server without the trust anchors that it tells", withExtensions(TypeEncryptedExtensions, Extension{ExtTrustAnchors, v16()}), decode, "trust_anchors"},
 		{"a server's empty trust anchor", withExtensions(TypeEncryptedExtensions, Extension{ExtTrustAnchors, v16(0)}), decode, "empty or cut off"},
