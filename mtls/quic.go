@@ -214,6 +214,15 @@ func (q *QUICConn) Receive(level QUICLevel, data []byte) error {
 	return q.settle(err)
 }
 
+// Progress says that data of the application came. When the handshake is over, 32
+// messages of TLS are taken in a row and no more, and a stack that does not call it
+// after a packet with such data allows the server 32 tickets in all.
+func (q *QUICConn) Progress() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.crypto.Progress()
+}
+
 // Waiting says whether there is something for Work to do.
 func (q *QUICConn) Waiting() bool {
 	q.mu.Lock()

@@ -15,6 +15,11 @@ import (
 // least 4 KiB of everybody (RFC 9000, section 7.5).
 const maxHeld = 64 << 10
 
+// maxRow is how many messages may come in a row once the handshake is over: what
+// comes between them only QUIC sees, which tells by Progress. RFC 9846 advises a
+// limit; over TCP there is the same one.
+const maxRow = 32
+
 // Crypto is one end of the handshake of one connection, and of what TLS has to
 // say after it. It is for one goroutine at a time.
 type Crypto struct {
@@ -29,6 +34,7 @@ type Crypto struct {
 	peer  []byte          // the peer's transport parameters
 	level handshake.Level // of what is read now
 	held  []byte          // bytes of that level that nobody took yet
+	row   int             // messages after the handshake that were no progress
 	err   error
 }
 
@@ -111,6 +117,9 @@ func (c *Crypto) Receive(level handshake.Level, data []byte) error {
 	return c.settle()
 }
 
+// Progress says that data of the application came.
+func (c *Crypto) Progress() { c.row = 0 }
+
 // settle takes what is there, as far as that can be done now.
 func (c *Crypto) settle() error {
 	if err := c.pump(); err != nil {
@@ -168,6 +177,9 @@ func (c *Crypto) next() ([]byte, error) {
 
 func (c *Crypto) message(msg []byte) error {
 	if c.machine == nil {
+		if c.row++; c.row > maxRow {
+			return failure(alert.UnexpectedMessage, code.Flood, c.expecting(), fmt.Sprintf("more than %d handshake messages came in a row", maxRow))
+		}
 		_, err := c.standing.Message(msg)
 		return err
 	}
@@ -281,7 +293,7 @@ func Code(f *handshake.Failure) uint64 {
 	switch f.Code {
 	case code.QUICViolation:
 		return ProtocolViolation
-	case code.Flood:
+	case code.Flood: // more of the handshake than we take
 		return CryptoBufferExceeded
 	}
 	return CryptoError + uint64(f.Alert)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/mutual-tls/mutual/internal/alert"
+	"github.com/mutual-tls/mutual/internal/code"
 	"github.com/mutual-tls/mutual/internal/handshake"
 	"github.com/mutual-tls/mutual/internal/message"
 	"github.com/mutual-tls/mutual/internal/suite"
@@ -274,6 +275,28 @@ func ticket(t testing.TB, early uint32) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// Pitfall: messages after the handshake are no progress, and are counted; what is
+// progress only QUIC knows.
+func TestTicketsInARowAreCounted(t *testing.T) {
+	p := newPair(t, usual()).run()
+	p.agreed(t)
+	for range 3 {
+		for range maxRow {
+			p.client.took(p.client.Receive(handshake.Application, ticket(t, 0)))
+		}
+		if p.client.err != nil {
+			t.Fatal(p.client.err)
+		}
+		p.client.Progress()
+	}
+	for range maxRow + 1 {
+		p.client.took(p.client.Receive(handshake.Application, ticket(t, 0)))
+	}
+	if f := p.client.failed(t, CryptoBufferExceeded); f.Code != code.Flood {
+		t.Error(f)
+	}
 }
 
 // A server takes no message of TLS's once the handshake is over.
