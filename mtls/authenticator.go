@@ -86,7 +86,8 @@ func (c *Conn) AuthenticatorRequest() ([]byte, error) {
 
 // Authenticate answers a request of the peer's with what our Identity chooses for
 // it; where it chooses nothing, the answer says so. A server may prove an identity
-// without a request, too: nil.
+// without a request, too: nil. It then shows its chain alone: OCSP responses and
+// timestamps come to who asks for them in a request.
 func (c *Conn) Authenticate(ctx context.Context, request []byte) ([]byte, error) {
 	b, _, err := c.authenticate(ctx, request)
 	return b, err

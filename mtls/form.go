@@ -16,8 +16,8 @@ import (
 
 // Compression says how certificates are compressed (RFC 8879). The zero value
 // compresses our own chain for a peer that offers it (each form is made once), and
-// offers nothing: decompressing costs more time than a chain of two or three
-// certificates takes on most networks, and is work for strangers.
+// offers nothing: decompressing is work for strangers, if little of it, since what comes
+// of it has a bound. The gateway of mutual serve offers it.
 type Compression struct {
 	// Offer lets the peer compress its certificate.
 	Offer bool
