@@ -14,13 +14,16 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/mutual-tls/mutual/internal/api"
+	"github.com/mutual-tls/mutual/internal/ca"
 	"github.com/mutual-tls/mutual/internal/code"
 	"github.com/mutual-tls/mutual/internal/peers"
+	"github.com/mutual-tls/mutual/keystore"
 	"github.com/mutual-tls/mutual/mtls"
 )
 
@@ -69,6 +72,53 @@ func TestAnAgentRenewsInTimeWithANewKey(t *testing.T) {
 	if n := len(w.issued("web")); n != 2 {
 		t.Errorf("%d certificates", n)
 	}
+}
+
+func TestKeysStayOfTheirKindUnlessTold(t *testing.T) {
+	w := newWorld(t, func(o *ca.Options) { o.KeyType = "mldsa44" })
+	a := w.join("web")
+	is := func(a *Agent, want string) {
+		t.Helper()
+		if got := keystore.TypeOf(a.Leaf().Key.Key); got != want {
+			t.Errorf("its key is %s, expected %s", got, want)
+		}
+	}
+	renew := func(a *Agent) {
+		t.Helper()
+		if err := a.Renew(w.ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	is(a, "p256")
+	told := a.options
+	told.KeyType = "mldsa65"
+	b, err := Open("", "web", told)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	is(b, "p256") // until the next one is made
+	renew(b)
+	is(b, "mldsa65")
+	again := w.reopen(b)
+	again.options.KeyType = ""
+	renew(again)
+	is(again, "mldsa65")
+	told.KeyType = "mldsa66"
+	if _, err := Open("", "web", told); err == nil || !strings.Contains(err.Error(), "not a type of key") {
+		t.Errorf("a type that is none: %v", err)
+	}
+	// Revoked by an issuer of ML-DSA, which the agents' lists are signed by.
+	orders := w.join("orders")
+	w.run(orders)
+	chain, _ := keyOf(t, again)
+	if !admits(t, orders, chain) {
+		t.Fatal("it is not let in")
+	}
+	if _, err := w.ca.Revoke(w.ctx, api.RevokeRequest{Target: "web"}); err != nil {
+		t.Fatal(err)
+	}
+	w.await("it is refused", func() bool { return !admits(t, orders, chain) })
 }
 
 func TestTheAuthorityMayBeAwayForAWhile(t *testing.T) {

@@ -71,7 +71,8 @@ func TestTheGoOfTheDocumentsIsTested(t *testing.T) {
 		}
 		return b.String()
 	}
-	tested := flat(read(t, "example_test.go")) + flat(read(t, "mtls/example_test.go")) + flat(read(t, "mtls/nethttp/example_test.go"))
+	tested := flat(read(t, "example_test.go")) + flat(read(t, "mtls/example_test.go")) + flat(read(t, "mtls/nethttp/example_test.go")) +
+		flat(read(t, "pki/sign/example_test.go"))
 	for name, least := range map[string]int{"README.md": 5, "docs/library.md": 2} {
 		blocks := regexp.MustCompile("(?ms)^```go\n(.*?)^```$").FindAllStringSubmatch(read(t, name), -1)
 		if len(blocks) < least {

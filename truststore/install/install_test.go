@@ -346,6 +346,33 @@ func TestNoLinkLeadsOutOfTheFolder(t *testing.T) {
 	}
 }
 
+// NSS knows no ML-DSA as yet. One that does trusts the root.
+func TestARootThatBrowsersDoNotKnowTheKeyOfIsToldSo(t *testing.T) {
+	peers.Need(t, "certutil")
+	home := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(home, ".mozilla", "firefox", "abc.default"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	m := &Machine{Home: home, Kinds: []Kind{NSS}, Unconstrained: true, Receipt: filepath.Join(t.TempDir(), "trust", "receipt.json")}
+	steps, err := m.Install(context.Background(), root(t, mint.Key("mldsa65")))
+	if err == nil {
+		for _, s := range steps {
+			if s.Action != Added {
+				t.Errorf("%+v", s)
+			}
+		}
+		return
+	}
+	for _, s := range steps {
+		if s.Action != Failed || !strings.Contains(s.Detail, "no root with a key of ML-DSA-65") || s.Ours {
+			t.Errorf("%+v", s)
+		}
+	}
+	if kept, err := m.List(context.Background()); err != nil || len(kept) != 0 {
+		t.Errorf("it is on the receipt: %+v, %v", kept, err)
+	}
+}
+
 func TestADatabaseOfNSSGetsBackItsOldTrust(t *testing.T) {
 	certutil := peers.Need(t, "certutil")
 	home, ctx := t.TempDir(), context.Background()

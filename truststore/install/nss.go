@@ -203,6 +203,9 @@ func (n *nss) add(ctx context.Context, c *pki.Certificate, e Entry) error {
 		return err
 	}
 	_, err = n.certutil(ctx, "-A", "-n", e.Name, "-t", "C,,", "-i", file.Name())
+	if name := pki.KeyName(c.Key); err != nil && strings.HasPrefix(name, "ML-DSA") {
+		return fmt.Errorf("the browsers here take no root with a key of %s, which their NSS does not know; they need an authority with another kind of key (p256): %w", name, err)
+	}
 	return err
 }
 
