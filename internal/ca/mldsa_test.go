@@ -112,22 +112,6 @@ func TestAKeyOfMLDSAIsProvenAndCertified(t *testing.T) {
 	w.refused(err, code.RequestMalformed)
 }
 
-func TestTheKeyOfAnMLDSARootLiesUnderItsPassphrase(t *testing.T) {
-	w := newWorld(t, func(o *ca.Options) { o.KeyType, o.Passphrase = "mldsa87", []byte("correct horse") })
-	if _, err := os.Lstat(filepath.Join(w.options.Folder, "root.key")); err == nil {
-		t.Error("it lies there in the clear, too")
-	}
-	w.join("web")
-	o := w.options
-	o.Passphrase = []byte("wrong")
-	if _, err := ca.NewRoot(w.ctx, o); err == nil || !strings.Contains(err.Error(), "passphrase") {
-		t.Errorf("with another passphrase: %v", err)
-	}
-	if _, err := ca.NewRoot(w.ctx, w.options); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestASecondRootIsOfTheFirstOnesKindUnlessTold(t *testing.T) {
 	for _, c := range []struct{ first, told, second string }{{"mldsa44", "", "mldsa44"}, {"mldsa87/p256", "", "mldsa87"}, {"p256", "mldsa65", "mldsa65"}, {"mldsa44", "p384", "p384"}} {
 		w := newWorld(t, func(o *ca.Options) { o.KeyType = c.first })
