@@ -310,6 +310,9 @@ func TestQUICEarlyData(t *testing.T) {
 	h := newHouse(t)
 	sc, cc := h.quic()
 	sc.Resumption, cc.Resumption = &mtls.ServerResumption{EarlyData: &mtls.ServerEarlyData{}}, &mtls.ClientResumption{}
+	now := time.Now() // for both, and for as long as it takes
+	sc.Clock = func() time.Time { return now }
+	cc.Clock = sc.Clock
 	s, c := newServer(t, sc), newClient(t, cc)
 	scfg, ccfg := quicParameters("server"), quicParameters("client")
 	scfg.EarlyContext = []byte("settings")

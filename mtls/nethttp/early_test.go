@@ -33,7 +33,7 @@ func (h *earlyHouse) serveEarly(t testing.TB, at string, keys *mtls.TicketKeys, 
 	t.Helper()
 	m, err := mtls.NewServer(mtls.ServerConfig{
 		Identity: h.server, Clients: mtls.Required(h.verifier), ALPN: []string{alpn},
-		Resumption: &mtls.ServerResumption{Keys: keys, EarlyData: takes}, Common: patient(),
+		Resumption: &mtls.ServerResumption{Keys: keys, EarlyData: takes}, Common: h.common(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -220,24 +220,32 @@ func TestAnUnsafeRequestThatComesEarlyIsTooEarly(t *testing.T) {
 	}
 }
 
-// earlyHouse is a house with one server and one caller.
+// earlyHouse is a house with one server and one caller, whose clocks stand: a ticket's
+// age must not differ by how long a busy machine takes.
 type earlyHouse struct {
 	*house
+	now      time.Time
 	server   *mtls.Certificate
 	verifier mtls.Verifier
 	caller   *mtls.Client
 }
 
 func newEarlyHouse(t testing.TB) *earlyHouse {
-	h := &earlyHouse{house: newHouse(t)}
+	h := &earlyHouse{house: newHouse(t), now: time.Now()}
 	h.server, h.verifier = h.identity(t, "localhost"), mtls.Authorities(h.anchors)
 	return h
+}
+
+func (h *earlyHouse) common() mtls.Common {
+	c := patient()
+	c.Clock = func() time.Time { return h.now }
+	return c
 }
 
 func (h *earlyHouse) transport(t testing.TB, alpn string) *nethttp.Transport {
 	t.Helper()
 	c, err := mtls.NewClient(mtls.ClientConfig{
-		Identity: h.identity(t, "web"), Servers: h.verifier, ALPN: []string{alpn}, Resumption: &mtls.ClientResumption{}, Common: patient(),
+		Identity: h.identity(t, "web"), Servers: h.verifier, ALPN: []string{alpn}, Resumption: &mtls.ClientResumption{}, Common: h.common(),
 	})
 	if err != nil {
 		t.Fatal(err)
