@@ -160,7 +160,8 @@ type Limits struct {
 	// HandshakeTime is how long a handshake may take, from the first byte to the
 	// last. Default 10 s.
 	HandshakeTime time.Duration
-	// Handshakes is how many may be under way at once in a Listener. Default 1024.
+	// Handshakes is how many may be under way at once in a Listener, which shares
+	// them between the addresses of its clients. Default 1024.
 	Handshakes int
 	// Grace is how long a connection may outlive the end of the certificate that
 	// admitted its peer: its Context ends at once, the connection is cut after

@@ -2,16 +2,26 @@ package mtls
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"sync"
+
+	"github.com/mutual-tls/mutual/internal/code"
+	"github.com/mutual-tls/mutual/internal/fair"
 )
 
 // Listener accepts connections and carries out their handshakes beside each
 // other: a client that stalls holds up nobody. Those that are refused go to
 // ServerConfig.Refused.
+//
+// Limits.Handshakes are under way at once, and four times as many wait. When there
+// are as many, whose address (or network of 64 bits, in IPv6) has few of them takes
+// the place of the oldest of the address that has most; and who can't even wait is
+// turned away (M0804). So no single address keeps the others out.
 type Listener struct {
 	server *Server
 	inner  net.Listener
+	places *fair.Places
 
 	ready  chan *Conn
 	failed chan struct{} // closed when inner can accept no more; err tells why
@@ -35,6 +45,7 @@ func (s *Server) Listen(network, address string) (*Listener, error) {
 // Wrap makes a Listener of inner, which it takes over.
 func (s *Server) Wrap(inner net.Listener) *Listener {
 	l := &Listener{server: s, inner: inner, ready: make(chan *Conn), failed: make(chan struct{})}
+	l.places = fair.New(s.limits.Handshakes, queuedHandshakes*s.limits.Handshakes)
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	l.wait.Go(l.run)
 	return l
@@ -80,45 +91,82 @@ func (l *Listener) Close() error {
 	return err
 }
 
+// queuedHandshakes is how many may wait for each handshake that is under way, so
+// that a burst is served as it was while the kernel kept it waiting: by default,
+// Linux keeps four thousand.
+const queuedHandshakes = 4
+
 func (l *Listener) run() {
-	gate := make(chan struct{}, l.server.limits.Handshakes)
 	for {
-		// The gate comes first: above the limit the rest waits in the kernel.
-		select {
-		case gate <- struct{}{}:
-		case <-l.ctx.Done():
-		}
 		transport, err := l.inner.Accept()
-		if err != nil {
-			if retry, pause := temporary(err); retry && l.ctx.Err() == nil {
-				<-gate
-				if sleep(l.ctx, pause) {
-					continue
-				}
-			}
-			l.err = err
-			close(l.failed)
-			return
+		if err == nil {
+			l.come(transport)
+			continue
 		}
-		l.wait.Go(func() {
-			defer func() { <-gate }()
-			l.serve(transport)
-		})
+		if retry, pause := temporary(err); retry && l.ctx.Err() == nil {
+			// Descriptors ran out: those who only wait have some.
+			if l.places.TurnAway() || sleep(l.ctx, pause) {
+				continue
+			}
+		}
+		for l.places.TurnAway() {
+		}
+		l.err = err
+		close(l.failed)
+		return
 	}
 }
 
-func (l *Listener) serve(transport net.Conn) {
-	remote := transport.RemoteAddr()
-	c, refusal := l.server.accept(l.ctx, transport)
+// newcomer is a connection that was accepted and nothing more.
+type newcomer struct {
+	fair.Place
+	transport net.Conn
+}
+
+func (l *Listener) come(transport net.Conn) {
+	n := &newcomer{transport: transport}
+	n.Host = fair.HostAt(transport.RemoteAddr())
+	n.Begin = func() { l.wait.Go(func() { l.serve(n) }) }
+	n.Cut = func() { _ = transport.Close() }
+	n.Away = func() {
+		_ = transport.Close()
+		if l.ctx.Err() == nil {
+			l.crowded(n)
+		}
+	}
+	l.places.Come(&n.Place)
+}
+
+// crowded tells of a connection that was given up for want of a place.
+func (l *Listener) crowded(n *newcomer) {
+	if l.server.refused != nil {
+		remote := n.transport.RemoteAddr()
+		l.server.refused(remote, newRefusal(code.TooManyHandshakes, PeerMisbehaved, "waiting for ClientHello",
+			fmt.Sprintf("the client at %s was turned away: %d handshakes are under way, as many as may be, and no address has more of them than its own",
+				remote, l.server.limits.Handshakes), nil))
+	}
+}
+
+func (l *Listener) serve(n *newcomer) {
+	defer n.Leave()
+	c, refusal := l.server.accept(l.ctx, n.transport)
 	if refusal != nil {
-		if l.server.refused != nil {
-			l.server.refused(remote, refusal)
+		switch {
+		case n.WasCut():
+			l.crowded(n)
+		case l.server.refused != nil:
+			l.server.refused(n.transport.RemoteAddr(), refusal)
 		}
 		c.linger()
 		return
 	}
 	if c.sideways() {
 		l.server.serveSide(l.ctx, c)
+		return
+	}
+	if !n.Keep() {
+		l.crowded(n)
+		_ = c.Abort()
 		return
 	}
 	select {

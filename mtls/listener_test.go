@@ -7,6 +7,9 @@ import (
 	"net"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/mutual-tls/mutual/mtls"
 )
 
 // A connection whose handshake is done and that nobody accepted before the listener
@@ -89,3 +92,65 @@ func (l *lastWrite) Write(b []byte) (int, error) {
 	}
 	return n, err
 }
+
+// A stranger who opens connections and says nothing has as many as there are, and as
+// many as may wait: whoever comes from another address gets in all the same.
+func TestAStrangerKeepsNobodyOut(t *testing.T) {
+	h := newHouse(t)
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const places = 2
+	const silent = places + 4*places
+	refused := make(chan string, 2*silent)
+	cfg := h.serverConfig()
+	cfg.Limits = &mtls.Limits{Handshakes: places, HandshakeTime: time.Hour}
+	cfg.Refused = func(_ net.Addr, r *mtls.Refusal) { refused <- r.Code }
+	l := newServer(t, cfg).Wrap(&fromElsewhere{Listener: inner, strangers: silent + 1})
+	defer l.Close()
+	for range silent + 1 { // of whom the last can't even wait
+		c, err := net.Dial("tcp", inner.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	if k := <-refused; k != "M0804" {
+		t.Errorf("who could not wait was refused with %s", k)
+	}
+	transport, err := net.Dial("tcp", inner.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := newClient(t, h.clientConfig()).Connect(context.Background(), transport, "orders")
+	if err != nil {
+		t.Fatalf("the known caller was kept out: %v", err)
+	}
+	defer c.Close()
+	if k := <-refused; k != "M0804" {
+		t.Errorf("who lost the place was refused with %s", k)
+	}
+	_ = c.SetDeadline(soon())
+	if err := c.Admitted(context.Background()); err != nil {
+		t.Error(err)
+	}
+}
+
+// fromElsewhere has the first connections come from a stranger's address.
+type fromElsewhere struct {
+	net.Listener
+	strangers int
+}
+
+func (f *fromElsewhere) Accept() (net.Conn, error) {
+	c, err := f.Listener.Accept()
+	if f.strangers--; err != nil || f.strangers < 0 {
+		return c, err
+	}
+	return &ofStranger{c}, nil
+}
+
+type ofStranger struct{ net.Conn }
+
+func (*ofStranger) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1} }

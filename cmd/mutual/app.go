@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -92,8 +93,8 @@ func (a *app) complain(f *failure) {
 	fmt.Fprintln(a.err, prefix+worded(f))
 }
 
-// worded is a failure in one sentence, with the code of what a folder's trouble is:
-// the folder does not know it, and a command that mends is to stand at the end.
+// worded is a failure in one sentence, with the code of a folder's or an address's
+// trouble: those who meet it do not know it, and a command that mends is to stand at the end.
 func worded(f *failure) string {
 	text := f.Error()
 	var unsafe *folder.Unsafe
@@ -103,6 +104,8 @@ func worded(f *failure) string {
 		return strings.Replace(text, unsafe.Path+" is", fmt.Sprintf("%s (%s) is", unsafe.Path, code.FolderRefused), 1)
 	case errors.As(f, &unwritten):
 		return fmt.Sprintf("%s (%s)", text, code.FolderUnwritten)
+	case errors.Is(f, syscall.EADDRINUSE):
+		return fmt.Sprintf("%s (%s)", text, code.AddressInUse)
 	}
 	return text
 }

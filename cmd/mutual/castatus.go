@@ -130,7 +130,7 @@ func exitOf(err error) int {
 		case code.JoinLineDamaged:
 			return exitUsage
 		case code.NotTheAuthority, code.TokenUnknown, code.TokenExpired, code.TokenOtherKey, code.LineageFrozen, code.LineageRevoked,
-			code.AlreadyRenewed, code.RenewalTooLate, code.NotTheHolder, code.NotAllowedToEnrol, code.NameNotGranted, code.NameReserved,
+			code.RenewalTooLate, code.NotTheHolder, code.NotAllowedToEnrol, code.NameNotGranted, code.NameReserved,
 			code.KeyNotAccepted, code.StatementRefused:
 			return exitRefused
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"net"
 	"os"
 	"os/signal"
@@ -125,6 +126,7 @@ func (a *app) connectPEM(s *connectFlags) error {
 	if err := live.Valid(now()); err != nil {
 		log.Warn(err.Error())
 	}
+	warnUsage(live.Leaf(), s.cert, x509.ExtKeyUsageClientAuth, log)
 	warnKey(s.key, log)
 	trust := s.ca
 	if trust == "" {

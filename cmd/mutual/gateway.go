@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/fips140"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mutual-tls/mutual/identity"
+	"github.com/mutual-tls/mutual/internal/code"
 	"github.com/mutual-tls/mutual/internal/credential"
 	"github.com/mutual-tls/mutual/internal/gateway"
 	"github.com/mutual-tls/mutual/keystore"
@@ -169,9 +171,25 @@ func warnKey(keyFile string, log *slog.Logger) {
 func open(f credential.Files, wrap func(mtls.Verifier) mtls.Verifier) (*credential.Live, error) {
 	l, err := credential.Open(f, wrap)
 	if err != nil {
-		return nil, fail(exitFailed, err)
+		return nil, fail(exitFailed, fmt.Errorf("%w (%s)", err, code.BadFiles))
 	}
 	return l, nil
+}
+
+// warnUsage tells that a certificate is none for the side that shows it: no peer will
+// take it.
+func warnUsage(leaf *pki.Certificate, file string, want x509.ExtKeyUsage, log *slog.Logger) {
+	if leaf == nil || len(leaf.X509.ExtKeyUsage)+len(leaf.X509.UnknownExtKeyUsage) == 0 ||
+		slices.Contains(leaf.X509.ExtKeyUsage, want) || slices.Contains(leaf.X509.ExtKeyUsage, x509.ExtKeyUsageAny) {
+		return
+	}
+	name, peers := "serverAuth", "callers"
+	if want == x509.ExtKeyUsageClientAuth {
+		name, peers = "clientAuth", "servers that ask for it"
+	}
+	e, _ := code.Lookup(code.WrongUsage)
+	log.Warn(fmt.Sprintf("the certificate in %s has extended key usages, and not %s: %s will refuse it", file, name, peers), "code", string(e.Code),
+		"mend", "have one issued with "+name)
 }
 
 // running is what goes on beside a gateway's traffic.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/mutual-tls/mutual/internal/agent"
+	"github.com/mutual-tls/mutual/internal/clock"
 	"github.com/mutual-tls/mutual/internal/code"
 	"github.com/mutual-tls/mutual/internal/gateway"
 	"github.com/mutual-tls/mutual/internal/host"
@@ -36,7 +37,7 @@ func (g *gatewayFlags) checkIdentity() error {
 		}
 	}
 	if g.lifetime != 0 && (g.lifetime < minLifetime || g.lifetime > maxLifetime) {
-		return usage("--lifetime is %v; it can be %v to %dh (90 days)", g.lifetime, minLifetime, int(maxLifetime.Hours()))
+		return usage("--lifetime is %s; it can be %s to %s (90 days)", clock.Words(g.lifetime), clock.Words(minLifetime), clock.Words(maxLifetime))
 	}
 	return nil
 }

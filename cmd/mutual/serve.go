@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -205,6 +206,7 @@ func (a *app) servePEM(name string, s *serveFlags) error {
 	if leaf := live.Leaf(); !leaf.StandsFor(name) {
 		log.Warn(fmt.Sprintf("the certificate in %s is for %s, and not for %s: callers who ask for %s will refuse it", s.cert, names(leaf.Names()), name, name))
 	}
+	warnUsage(live.Leaf(), s.cert, x509.ExtKeyUsageServerAuth, log)
 	warnKey(s.key, log)
 	callers := s.callers(s.ca)
 	if s.dryRun {
@@ -295,6 +297,12 @@ func (a *app) serveJoined(ctx context.Context, name string, s *serveFlags) error
 	if s.dryRun {
 		return a.dryServe(name, s, cfg, options)
 	}
+	var line *join.Line
+	if s.joinFile != "" {
+		if line, err = readLine("", s.joinFile); err != nil { // before signals are taken: it may wait for somebody who writes
+			return err
+		}
+	}
 	hangups() // everything is followed as it changes: there is nothing to read again
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -305,7 +313,7 @@ func (a *app) serveJoined(ctx context.Context, name string, s *serveFlags) error
 	if keylog != nil {
 		defer keylog.Close()
 	}
-	id, hosted, err := a.identityOf(ctx, name, s, options)
+	id, hosted, err := a.identityOf(ctx, name, line, s, options)
 	if err != nil {
 		return err
 	}
@@ -356,12 +364,8 @@ func policyOf(allow []string, domain string) (*policy.Policy, error) {
 
 // identityOf makes or finds the identity NAME: by a line, on disk, or by a token
 // of this machine's own authority, which is started for it.
-func (a *app) identityOf(ctx context.Context, name string, s *serveFlags, o agent.Options) (*agent.Agent, *host.Host, error) {
-	if s.joinFile != "" {
-		l, err := readLine("", s.joinFile)
-		if err != nil {
-			return nil, nil, err
-		}
+func (a *app) identityOf(ctx context.Context, name string, l *join.Line, s *serveFlags, o agent.Options) (*agent.Agent, *host.Host, error) {
+	if l != nil {
 		if l.Name != name {
 			return nil, nil, usage("the join line makes its reader %s, and %s is to be served", l.Name, name)
 		}

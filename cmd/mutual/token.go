@@ -12,6 +12,7 @@ import (
 
 	"github.com/mutual-tls/mutual/identity"
 	"github.com/mutual-tls/mutual/internal/api"
+	"github.com/mutual-tls/mutual/internal/clock"
 	"github.com/mutual-tls/mutual/internal/folder"
 )
 
@@ -84,18 +85,26 @@ func (a *app) giveLine(r *api.TokenRequest, made *api.TokenMade, out string) err
 		}
 		return a.printJSON(v)
 	}
-	left := time.Until(made.Expires).Round(time.Minute)
+	left := clock.Words(rounded(made.Expires.Sub(clock.Now())))
 	if out != "" {
 		use := fmt.Sprintf("mutual connect --join-file %s --listen ADDR", out)
 		if r.Service == "" { // it calls nobody that we know of
 			use = fmt.Sprintf("mutual serve %s --to ADDR --allow RULE --join-file %s", r.Name, out)
 		}
-		fmt.Fprintf(a.err, "a join line for %s is in %s, good for %v and one use: %s\n", r.Name, out, left, use)
+		fmt.Fprintf(a.err, "a join line for %s is in %s, good for %s and one use: %s\n", r.Name, out, left, use)
 		return nil
 	}
-	fmt.Fprintf(a.err, "a join line for %s, good for %v and one use:\n", r.Name, left)
+	fmt.Fprintf(a.err, "a join line for %s, good for %s and one use:\n", r.Name, left)
 	_, err := fmt.Fprintln(a.out, made.Line)
 	return err
+}
+
+// rounded is a time that is left, as exactly as people want to know.
+func rounded(d time.Duration) time.Duration {
+	if d > 2*time.Minute {
+		return d.Round(time.Minute)
+	}
+	return d.Round(time.Second)
 }
 
 func isTerminal(w io.Writer) bool {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mutual-tls/mutual/internal/api"
+	"github.com/mutual-tls/mutual/internal/clock"
 	"github.com/mutual-tls/mutual/internal/code"
 	"github.com/mutual-tls/mutual/mtls"
 )
@@ -211,9 +212,9 @@ func (a *Agent) complain(err error) {
 		log, k = a.options.Log.Error, string(code.RenewalTooLate)
 		mend = fmt.Sprintf("it can't be renewed any more; enrol it anew: mutual token %s", a.Name())
 	}
-	when := fmt.Sprintf("ends in %v", left)
+	when := "ends in " + clock.Words(left)
 	if left <= 0 {
-		when = fmt.Sprintf("ended %v ago", -left)
+		when = "ended " + clock.Words(-left) + " ago"
 	}
 	reason, _, _ := words(err)
 	log(fmt.Sprintf("the certificate of %s could not be renewed; it %s: %s", a.Name(), when, reason), "code", k, "mend", mend)
@@ -239,7 +240,7 @@ func standingOf(err error) string {
 		switch code.Code(p.Code) {
 		case code.LineageRevoked:
 			return api.StateRevoked
-		case code.LineageFrozen, code.AlreadyRenewed:
+		case code.LineageFrozen:
 			return api.StateFrozen
 		}
 	}
@@ -283,6 +284,7 @@ func (a *Agent) longestPause(err error) time.Duration {
 func (a *Agent) follow(ctx context.Context) {
 	revision := ""
 	var pause pause
+	last, blind := a.options.Clock(), false
 	for ctx.Err() == nil {
 		asked, cancel := context.WithCancel(ctx)
 		begun, services := time.Now(), a.followed()
@@ -317,6 +319,12 @@ func (a *Agent) follow(ctx context.Context) {
 				reason, k, mend := words(r.err)
 				a.options.Log.Warn(fmt.Sprintf("nothing new is heard of the authority of %s: %s", a.Domain(), reason), "code", k, "mend", mend)
 			}
+			if age := a.options.Clock().Sub(last); age > blindAfter && !blind {
+				blind = true
+				e, _ := code.Lookup(code.RevocationsStale)
+				a.options.Log.Warn(fmt.Sprintf("nothing was heard of the authority of %s for %s: what it revoked since is not known here, and no session is resumed",
+					a.Domain(), clock.Words(age.Round(time.Minute))), "code", string(e.Code), "mend", e.Mend)
+			}
 			a.stand(standingOf(r.err))
 			revision = ""
 			pause.longer(30 * time.Second)
@@ -330,6 +338,7 @@ func (a *Agent) follow(ctx context.Context) {
 			a.options.Log.Info("the authority of " + a.Domain() + " is heard of again")
 		}
 		pause = noPause()
+		last, blind = a.options.Clock(), false
 		a.hear()
 		a.apply(r.u)
 		revision = r.u.Revision

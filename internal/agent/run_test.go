@@ -129,6 +129,7 @@ func TestTheAuthorityMayBeAwayForAWhile(t *testing.T) {
 	w.await("it follows", func() bool { return !a.Heard().IsZero() })
 	w.stop()
 	w.clock.move(18 * time.Hour)
+	w.await("it knows that it is blind", func() bool { return bytes.Contains(w.book.Bytes(), []byte("M0927")) })
 	w.await("two renewals have failed", func() bool { return bytes.Count(w.book.Bytes(), []byte("could not be renewed")) >= 2 })
 	if err := a.Valid(); err != nil || !a.Leaf().Equal(first) {
 		t.Errorf("what is in use does not stay in use: %v", err)

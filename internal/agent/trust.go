@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/mutual-tls/mutual/internal/api"
+	"github.com/mutual-tls/mutual/internal/clock"
 	"github.com/mutual-tls/mutual/internal/code"
 	"github.com/mutual-tls/mutual/mtls"
 	"github.com/mutual-tls/mutual/pki"
@@ -88,7 +89,7 @@ func (t *trust) judge() mtls.Verifier {
 		sha256.Sum256([]byte("the revocations of "+t.domain)), // which are looked up each time
 		func(_ context.Context, claim *mtls.Claim) (*mtls.Verdict, error) {
 			if claim.Occasion == mtls.Resumption && t.blind() {
-				return &mtls.Verdict{Code: string(code.AuthorityDown), Reason: "nothing was heard of the authority for " + blindAfter.String() +
+				return &mtls.Verdict{Code: string(code.AuthorityDown), Reason: "nothing was heard of the authority for " + clock.Words(blindAfter) +
 					", and without news of revocations no session goes on"}, nil
 			}
 			chain, err := claim.Certificates()

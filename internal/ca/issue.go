@@ -15,6 +15,7 @@ import (
 	"github.com/mutual-tls/mutual/internal/api"
 	"github.com/mutual-tls/mutual/internal/ca/signing"
 	"github.com/mutual-tls/mutual/internal/ca/store"
+	"github.com/mutual-tls/mutual/internal/clock"
 	"github.com/mutual-tls/mutual/internal/code"
 	"github.com/mutual-tls/mutual/internal/failpoint"
 	"github.com/mutual-tls/mutual/internal/suite"
@@ -215,7 +216,7 @@ func lifetime(wish time.Duration) (time.Duration, error) {
 		return p.Lifetime, nil
 	}
 	if wish < p.Shortest || wish > p.Longest {
-		return 0, problem(422, code.OutsideProfile, "a lifetime of %v is asked for, and the profile %q allows %v to %v", wish, p.Name, p.Shortest, p.Longest)
+		return 0, problem(422, code.OutsideProfile, "a lifetime of %s is asked for, and the profile %q allows %s to %s", clock.Words(wish), p.Name, clock.Words(p.Shortest), clock.Words(p.Longest))
 	}
 	return wish.Truncate(time.Second), nil
 }

@@ -18,7 +18,6 @@ const (
 	LintRefused         Code = "M0912"
 	LineageFrozen       Code = "M0913"
 	LineageRevoked      Code = "M0914"
-	AlreadyRenewed      Code = "M0915"
 	RenewalTooLate      Code = "M0916"
 	NotTheHolder        Code = "M0917"
 	ServiceUnknown      Code = "M0918"
@@ -30,6 +29,7 @@ const (
 	FolderRefused       Code = "M0924"
 	ClockWentBack       Code = "M0925"
 	RevocationsRefused  Code = "M0926"
+	RevocationsStale    Code = "M0927"
 	UnknownPath         Code = "M0928"
 	RenewalFailed       Code = "M0929"
 	IdentityUnreadable  Code = "M0931"
@@ -96,10 +96,6 @@ var authorityEntries = []Entry{
 		"The authority has taken this identity back; it cannot renew.",
 		"If it is to come back, enrol it anew: `mutual token NAME`.",
 		alert.CertificateRevoked},
-	{AlreadyRenewed, "certificate was renewed already",
-		"The certificate that asked is not the latest of its identity, and its successor has another key.",
-		"If this machine's folder was restored from an old copy, enrol it anew: `mutual token NAME`.",
-		alert.CloseNotify},
 	{RenewalTooLate, "too late to renew",
 		"An expired certificate can be renewed for 30 days after its end, and those are over.",
 		"Enrol anew: `mutual token NAME`.",
@@ -143,6 +139,10 @@ var authorityEntries = []Entry{
 	{RevocationsRefused, "list of revocations refused",
 		"The list of revoked certificates that came is not signed by an issuer of ours, or is older than the one that is in use. The one in use stays.",
 		"If the authority's database was restored from an old copy, say so by restarting the authority; else somebody plays an old list.",
+		alert.CloseNotify},
+	{RevocationsStale, "nothing is heard of the authority",
+		"The authority has not been heard of for 15 minutes, so that what it revoked since is not known here. Connections go on and begin; none is resumed.",
+		"See that the authority runs and can be reached: `mutual ca status`.",
 		alert.CloseNotify},
 	{UnknownPath, "no such request",
 		"The authority does not know the path or the method that was asked for.",

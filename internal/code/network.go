@@ -52,10 +52,14 @@ var networkEntries = []Entry{
 // M08: the gateways.
 const (
 	UpstreamUnreachable Code = "M0801"
+	TooManyConnections  Code = "M0803"
+	TooManyHandshakes   Code = "M0804"
 	Draining            Code = "M0805"
 	DrainCut            Code = "M0806"
 	IdleTimeout         Code = "M0807"
+	AddressInUse        Code = "M0808"
 	ReloadFailed        Code = "M0809"
+	UpstreamFailed      Code = "M0810"
 	AcceptFailed        Code = "M0811"
 	NewsNotFetched      Code = "M0812"
 )
@@ -65,6 +69,14 @@ var gatewayEntries = []Entry{
 		"The peer was admitted, but the plain service behind the gateway (--to) did not accept a connection within 10 s.",
 		"Start the service, or correct --to. `nc -vz HOST PORT` on the gateway's machine tests it.",
 		alert.InternalError},
+	{TooManyConnections, "too many connections",
+		"The gateway carries as many connections as it may (--max-connections). The next ones wait until some end.",
+		"Raise --max-connections, if the machine and its descriptor limit allow, or find out who holds so many.",
+		alert.CloseNotify},
+	{TooManyHandshakes, "too many handshakes at once",
+		"As many handshakes are under way as may be at once, and no address has more of them than the one that this connection came from. It was closed without an alert.",
+		"If it lasts, look at who connects from that address and never finishes; a firewall keeps them away.",
+		alert.CloseNotify},
 	{Draining, "gateway is stopping",
 		"The gateway is draining before it stops, and takes no new connections.",
 		"Connect again; if several gateways serve, another answers.",
@@ -77,9 +89,17 @@ var gatewayEntries = []Entry{
 		"Nothing moved in either direction for as long as --idle-timeout allows.",
 		"Raise --idle-timeout, or 0 for none.",
 		alert.CloseNotify},
+	{AddressInUse, "address is taken",
+		"Another process listens on the address already.",
+		"`ss -ltnp` shows which. Stop it, or give another address.",
+		alert.CloseNotify},
 	{ReloadFailed, "changed files were not taken",
 		"Certificate files changed on disk, and what they hold now cannot be used. The gateway goes on with what it had.",
 		"Correct what the message names in the files; they are read again when they change.",
+		alert.CloseNotify},
+	{UpstreamFailed, "service behind the gateway broke off",
+		"The plain service behind the gateway ended its connection with an error, and the peer's was broken off too.",
+		"Look at the log of the service.",
 		alert.CloseNotify},
 	{AcceptFailed, "connection can't be accepted",
 		"The gateway listens, and the system does not give it the next connection, most often because the process has no file descriptors left. Those who call wait meanwhile; it tries again by itself.",

@@ -12,6 +12,7 @@ const (
 	KeyExhausted   Code = "M0607"
 	Canceled       Code = "M0608"
 	Closed         Code = "M0609"
+	BadFiles       Code = "M0610"
 	AnswerTooLarge Code = "M0611"
 )
 
@@ -47,6 +48,10 @@ var oursEntries = []Entry{
 	{Closed, "connection was closed here",
 		"This side closed the connection.",
 		"Nothing, if that was meant.",
+		alert.CloseNotify},
+	{BadFiles, "certificate or key files can't be used",
+		"The files of certificate, key or authorities can't be read, or do not make an identity and its trust: they don't parse, are swapped, or don't belong together.",
+		"The message says what is wrong with which file. `mutual inspect FILE` shows what a file holds.",
 		alert.CloseNotify},
 	{AnswerTooLarge, "our answer grew too large",
 		"What the peer asked for made one of our messages larger than the protocol carries.",

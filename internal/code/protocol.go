@@ -141,7 +141,7 @@ var groundEntries = []Entry{
 		alert.HandshakeFailure},
 	{NoCommonALPN, "no common application protocol",
 		"The client offers application protocols (ALPN), and the server speaks none of them.",
-		"Set --alpn to what the application speaks (h2, http/1.1), or have the client offer nothing.",
+		"Have the client offer what is spoken here, or nothing. A gateway speaks what its --alpn names (h2, http/1.1); an authority speaks with mutual's own agents alone.",
 		alert.NoApplicationProtocol},
 	{NoFittingCertificate, "no certificate fits",
 		"None of our certificates fits what the peer asks for: the authorities that it names, and the signature schemes that it verifies.",

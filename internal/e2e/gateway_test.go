@@ -623,8 +623,10 @@ func TestMistakesAtTheCommandLine(t *testing.T) {
 		"an unknown mode":                   {with(serve, "--client-auth", "maybe"), 2, "none, request or require"},
 		"a rule that is no name":            {with(serve, "--client-ca", w.file("ca.crt"), "--allow", "*"), 2, "--allow"},
 		"a missing file":                    {with(serve, "--client-ca", w.file("nowhere.crt"), "--allow", "web"), 1, "can't be read"},
+		"a file that holds no certificate":  {with(serve, "--client-ca", w.file("web.key"), "--allow", "web"), 1, "(M0610)"},
 		"another's key":                     {[]string{"serve", "orders", "--to", "127.0.0.1:1", "--cert", w.file("orders.crt"), "--key", w.file("web.key"), "--client-auth", "none"}, 1, "key"},
 		"a port that is taken":              {with(serve, "--client-auth", "none", "--listen", taken.Addr().String()), 1, "taken by another program"},
+		"a taken port has a code":           {with(serve, "--client-auth", "none", "--listen", taken.Addr().String()), 1, "(M0808)"},
 		"an unknown flag":                   {with(serve, "--clientca", "x"), 2, "--clientca"},
 		"an unknown command":                {[]string{"sreve"}, 2, "did you mean serve"},
 		"an authority's flag":               {with(serve, "--advertise", "orders:8443"), 2, "authority"},
@@ -645,6 +647,47 @@ func TestMistakesAtTheCommandLine(t *testing.T) {
 				t.Errorf("a usage error of %d lines: %q", n+1, out)
 			}
 		})
+	}
+}
+
+// A certificate that no peer will take is found at the start, and not by the peers.
+func TestACertificateForAnotherUseIsWarnedOf(t *testing.T) {
+	w := newWorld(t)
+	w.leaf("caller", w.issuing.Leaf("orders", mint.Usage(x509.ExtKeyUsageClientAuth)))
+	w.leaf("server", w.issuing.Leaf("web", mint.Usage(x509.ExtKeyUsageServerAuth)))
+	for base, args := range map[string][]string{
+		"caller": {"serve", "orders", "--to", "127.0.0.1:1", "--listen", "127.0.0.1:0", "--client-auth", "none"},
+		"server": {"connect", "--to", "orders:1", "--listen", "127.0.0.1:0", "--server-ca", w.file("ca.crt")},
+	} {
+		out, code := peers.Run(t, "", binary, append(args, "--dry-run", "--cert", w.file(base+".crt"), "--key", w.file(base+".key"))...)
+		if code != 0 || !strings.Contains(out, "M0107") {
+			t.Errorf("%s: exit %d, %s", args[0], code, out)
+		}
+	}
+	out, _ := peers.Run(t, "", binary, "connect", "--to", "orders:1", "--listen", "127.0.0.1:0", "--server-ca", w.file("ca.crt"), "--dry-run",
+		"--cert", w.file("web.crt"), "--key", w.file("web.key"))
+	if strings.Contains(out, "M0107") {
+		t.Errorf("a certificate for both uses: %s", out)
+	}
+}
+
+// Who only connects takes no place of --max-connections.
+func TestStrangersTakeNoPlacesOfConnections(t *testing.T) {
+	w := newWorld(t)
+	s := w.mutual(w.service("tcp", echo), "--max-connections", "1", "--handshake-timeout", "10m")
+	for range 3 {
+		dial(t, s.address)
+	}
+	gate := w.connect(s.address, "web")
+	first := dial(t, gate.address)
+	if err := ask(first, "hello"); err != nil {
+		t.Fatal(err)
+	}
+	s.awaitLog(t, "M0803")
+	second := dial(t, gate.address)
+	_ = first.Close()
+	if err := ask(second, "hello"); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mutual-tls/mutual/internal/clock"
 	"github.com/mutual-tls/mutual/internal/code"
 	"github.com/mutual-tls/mutual/internal/refusals"
 	"github.com/mutual-tls/mutual/mtls"
@@ -33,7 +34,8 @@ type Config struct {
 	// Idle is how long a connection may stand still; 0 is for ever.
 	Idle time.Duration
 	// MaxConnections is how many are carried at once; 0 is no limit. Above it,
-	// what comes waits in the kernel.
+	// what comes waits: a proven caller behind its handshake, so that who is none
+	// takes the place of none.
 	MaxConnections int
 	// EarlyData has a first HTTP/1.1 request that came early, and is safe, carried at
 	// once: see takeEarly. It takes a server with early data.
@@ -49,6 +51,7 @@ type Gateway struct {
 	cfg      Config
 	refusals *refusals.Log
 	network  slog.Level // how loud its trouble is
+	serving  bool       // what is plain is a service, and not a caller
 	listener net.Listener
 	health   net.Listener
 
@@ -81,9 +84,6 @@ func (g *Gateway) open() (net.Listener, error) {
 			_ = l.Close()
 			return nil, err
 		}
-	}
-	if g.cfg.MaxConnections > 0 {
-		l = limit(l, g.cfg.MaxConnections)
 	}
 	return l, nil
 }
@@ -124,7 +124,7 @@ func (g *Gateway) Run(ctx context.Context, now <-chan struct{}) error {
 		_ = g.listener.Close()
 		close(stopped)
 	})
-	err := g.accept()
+	err := g.accept(ctx)
 	if !over() {
 		<-stopped
 	} else {
@@ -139,10 +139,15 @@ func (g *Gateway) Run(ctx context.Context, now <-chan struct{}) error {
 	return nil
 }
 
-func (g *Gateway) accept() error {
+func (g *Gateway) accept(ctx context.Context) error {
+	places := newPlaces(g.cfg.MaxConnections, g.cfg.Log)
 	for {
+		if !places.take(ctx) {
+			return net.ErrClosed
+		}
 		c, err := g.listener.Accept()
 		if err != nil {
+			places.leave()
 			if pause, ok := passing(err); ok {
 				g.cfg.Log.Warn("a connection can't be accepted now: "+err.Error(), "code", string(code.AcceptFailed))
 				select {
@@ -155,6 +160,7 @@ func (g *Gateway) accept() error {
 		}
 		g.standing.Add(1)
 		g.wait.Go(func() {
+			defer places.leave()
 			defer g.standing.Add(-1)
 			g.session(g.ctx, c)
 		})
@@ -174,7 +180,7 @@ func passing(err error) (time.Duration, bool) {
 func (g *Gateway) drain(now <-chan struct{}) {
 	log := g.cfg.Log
 	if n := g.standing.Load(); n > 0 {
-		log.Info(fmt.Sprintf("stopping: %s may take up to %v to end", connections(n), g.cfg.Drain), "code", string(code.Draining), "connections", n)
+		log.Info(fmt.Sprintf("stopping: %s may take up to %s to end", connections(n), clock.Words(g.cfg.Drain)), "code", string(code.Draining), "connections", n)
 	}
 	ended := make(chan struct{})
 	go func() { g.wait.Wait(); close(ended) }()
@@ -203,7 +209,7 @@ func connections(n int64) string {
 
 // carry joins a plain and a protected connection and tells how it went.
 func (g *Gateway) carry(ctx context.Context, plain net.Conn, secure *mtls.Conn, peer string) {
-	r := &relay{plain: halfClosing(plain), secure: secure, from: secure, idle: g.cfg.Idle}
+	r := &relay{plain: plain.(plainConn), secure: secure, from: secure, idle: g.cfg.Idle}
 	g.relay(ctx, r, peer)
 }
 
@@ -224,28 +230,14 @@ func (g *Gateway) relay(ctx context.Context, r *relay, peer string) {
 		g.refusals.Tell(r.secure.RemoteAddr().String(), refusal)
 	case errors.Is(err, errIdle):
 		g.cfg.Log.Info("connection cut: "+err.Error(), append(attrs, "code", string(code.IdleTimeout))...)
+	case g.serving && err != errCut:
+		// Not the peer and not we: it was what stands behind.
+		if g.refusals.Admit(behind) {
+			g.cfg.Log.Info("connection broke: "+err.Error(), append(attrs, "code", string(code.UpstreamFailed))...)
+		}
 	default:
 		g.cfg.Log.Debug("connection broke: "+err.Error(), attrs...)
 	}
 }
 
 var errCut = errors.New("the gateway stopped")
-
-// halfCloser gives a connection that was wrapped its half-close back.
-type halfCloser struct{ net.Conn }
-
-// halfClosing is plain, or where it is a limited connection, which passes it on, one
-// that can be half-closed.
-func halfClosing(plain net.Conn) plainConn {
-	if p, ok := plain.(plainConn); ok {
-		return p
-	}
-	return halfCloser{plain}
-}
-
-func (h halfCloser) CloseWrite() error {
-	if c, ok := h.Conn.(interface{ CloseWrite() error }); ok {
-		return c.CloseWrite()
-	}
-	return h.Close()
-}

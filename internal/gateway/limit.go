@@ -1,74 +1,58 @@
 package gateway
 
 import (
-	"net"
-	"sync"
-	"syscall"
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/mutual-tls/mutual/internal/code"
 )
 
-// limited is a listener that has at most so many connections open at once.
-type limited struct {
-	net.Listener
-	slots chan struct{}
-	done  chan struct{}
-	once  sync.Once
+// places are those of the connections that are carried at once.
+type places struct {
+	slots chan struct{} // nil: there is no limit
+	log   *slog.Logger
+	told  time.Time
 }
 
-func limit(l net.Listener, n int) net.Listener {
-	return &limited{Listener: l, slots: make(chan struct{}, n), done: make(chan struct{})}
+// tellFull is how often it is said that others wait.
+const tellFull = time.Minute
+
+func newPlaces(n int, log *slog.Logger) *places {
+	p := &places{log: log}
+	if n > 0 {
+		p.slots = make(chan struct{}, n)
+	}
+	return p
 }
 
-// Accept takes a slot first: who comes when there is none waits in the kernel.
-func (l *limited) Accept() (net.Conn, error) {
+// take waits for a place. It is false where ctx ended first. One goroutine calls it.
+func (p *places) take(ctx context.Context) bool {
+	if p.slots == nil {
+		return true
+	}
 	select {
-	case l.slots <- struct{}{}:
-	case <-l.done:
-		return nil, net.ErrClosed
+	case p.slots <- struct{}{}:
+		return true
+	default:
 	}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.slots
-		return nil, err
+	if now := time.Now(); p.told.IsZero() || now.Sub(p.told) > tellFull {
+		p.told = now
+		e, _ := code.Lookup(code.TooManyConnections)
+		p.log.Warn(fmt.Sprintf("carrying %s, as many as --max-connections allows: the next ones wait", connections(int64(cap(p.slots)))),
+			"code", string(code.TooManyConnections), "mend", e.Mend)
 	}
-	return &slotted{Conn: c, release: sync.OnceFunc(func() { <-l.slots })}, nil
-}
-
-func (l *limited) Close() error {
-	l.once.Do(func() { close(l.done) })
-	return l.Listener.Close()
-}
-
-// slotted is a connection that gives its slot back when it is closed.
-type slotted struct {
-	net.Conn
-	release func()
-}
-
-func (s *slotted) Close() error {
-	err := s.Conn.Close()
-	s.release()
-	return err
-}
-
-// What a TCP or Unix connection can do besides.
-
-func (s *slotted) CloseWrite() error {
-	if c, ok := s.Conn.(interface{ CloseWrite() error }); ok {
-		return c.CloseWrite()
+	select {
+	case p.slots <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
 	}
-	return s.Close()
 }
 
-func (s *slotted) SetLinger(seconds int) error {
-	if c, ok := s.Conn.(interface{ SetLinger(int) error }); ok {
-		return c.SetLinger(seconds)
+func (p *places) leave() {
+	if p.slots != nil {
+		<-p.slots
 	}
-	return nil
-}
-
-func (s *slotted) SyscallConn() (syscall.RawConn, error) {
-	if c, ok := s.Conn.(syscall.Conn); ok {
-		return c.SyscallConn()
-	}
-	return nil, syscall.EINVAL
 }

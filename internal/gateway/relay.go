@@ -17,7 +17,8 @@ type plainConn interface {
 	CloseWrite() error
 }
 
-// Buffers: a direction that trickles holds a small one, one that flows a big one.
+// Buffers: what trickles out of a protected connection has a small one, what flows a
+// big one. For plain connections see sourceOf.
 const (
 	smallBuffer = 4 << 10
 	bigBuffer   = 64 << 10
@@ -61,8 +62,8 @@ func (r *relay) run() error {
 		go r.watch(over)
 	}
 	var both sync.WaitGroup
-	both.Go(func() { r.direction(r.secure, r.plain, &r.out) })
-	r.direction(r.plain, r.from, &r.in)
+	both.Go(func() { r.direction(r.secure, sourceOf(r.plain), &r.out) })
+	r.direction(r.plain, &steadySource{from: r.from}, &r.in)
 	both.Wait()
 	if r.err == nil {
 		_ = r.secure.Close()
@@ -86,14 +87,14 @@ func (r *relay) watch(over <-chan struct{}) {
 }
 
 // direction carries what from sends to to, and then its end.
-func (r *relay) direction(to, from plainConn, count *atomic.Int64) {
-	b := smallPool.Get().(*[]byte)
-	defer func() { pool(len(*b)).Put(b) }()
+func (r *relay) direction(to plainConn, from source, count *atomic.Int64) {
 	for {
-		n, err := from.Read(*b)
+		b, n, err := from.next()
 		if n > 0 {
 			r.active.Store(time.Now().UnixNano())
-			if _, werr := to.Write((*b)[:n]); werr != nil {
+			_, werr := to.Write((*b)[:n])
+			pool(len(*b)).Put(b)
+			if werr != nil {
 				r.broke(werr)
 				return
 			}
@@ -111,11 +112,31 @@ func (r *relay) direction(to, from plainConn, count *atomic.Int64) {
 			r.broke(err)
 			return
 		}
-		if want := size(n, len(*b)); want != len(*b) {
-			pool(len(*b)).Put(b)
-			b = pool(want).Get().(*[]byte)
-		}
 	}
+}
+
+// source is where bytes come from. next waits for some, in a buffer of a pool, which
+// the caller gives back. There is one where n is more than 0.
+type source interface {
+	next() (b *[]byte, n int, err error)
+}
+
+// steadySource reads what is no more than an io.Reader, into a buffer as large as the
+// last bytes let expect.
+type steadySource struct {
+	from io.Reader
+	want int
+}
+
+func (s *steadySource) next() (*[]byte, int, error) {
+	b := pool(max(s.want, smallBuffer)).Get().(*[]byte)
+	n, err := s.from.Read(*b)
+	s.want = size(n, len(*b))
+	if n == 0 {
+		pool(len(*b)).Put(b)
+		b = nil
+	}
+	return b, n, err
 }
 
 // size is how large the next buffer is to be, after n bytes came into one of has.

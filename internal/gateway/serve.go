@@ -16,6 +16,7 @@ import (
 // when Serve returns.
 func Serve(cfg Config, make func(refused func(net.Addr, *mtls.Refusal)) (*mtls.Server, error)) (*Gateway, error) {
 	g := newGateway(cfg, slog.LevelInfo)
+	g.serving = true
 	server, err := make(func(remote net.Addr, r *mtls.Refusal) {
 		if g.draining.Load() && r.Code == string(code.Canceled) {
 			return // we stop, and the caller did nothing
@@ -43,13 +44,12 @@ func (g *Gateway) inbound(ctx context.Context, secure *mtls.Conn) {
 	if err != nil {
 		_ = secure.Abort()
 		if ctx.Err() == nil {
-			g.cfg.Log.Error(fmt.Sprintf("%s can't be reached for %s: %v", g.cfg.To, who, err), "code", string(code.UpstreamUnreachable),
-				"peer", who, "mend", "start what listens at "+g.cfg.To.String()+", or give another address with --to")
+			g.unanswered(who, err)
 		}
 		return
 	}
 	g.cfg.Log.Debug("connection", "peer", who, "remote", secure.RemoteAddr().String())
-	r := &relay{plain: halfClosing(plain), secure: secure, from: secure, idle: g.cfg.Idle}
+	r := &relay{plain: plain.(plainConn), secure: secure, from: secure, idle: g.cfg.Idle}
 	if g.cfg.EarlyData && !secure.HandshakeOver() {
 		from, err := g.takeEarly(ctx, r.plain, secure, who)
 		if from == nil {
@@ -61,4 +61,16 @@ func (g *Gateway) inbound(ctx context.Context, secure *mtls.Conn) {
 		r.from = from
 	}
 	g.relay(ctx, r, who)
+}
+
+// behind is what the lines about the service behind are counted by.
+const behind = "the service behind"
+
+// unanswered tells that what stands behind could not be reached.
+func (g *Gateway) unanswered(who string, err error) {
+	if !g.refusals.Admit(behind) {
+		return
+	}
+	mend := "start what listens at " + g.cfg.To.String() + ", or give another address with --to"
+	g.cfg.Log.Error(fmt.Sprintf("%s can't be reached for %s: %v", g.cfg.To, who, err), "code", string(code.UpstreamUnreachable), "peer", who, "mend", mend)
 }

@@ -149,6 +149,9 @@ func (h *Host) Hosting() bool {
 	}
 }
 
+// steady is how long a child has to run to be taken for one that can.
+const steady = time.Minute
+
 // Run hosts the authority where nobody else does, until ctx ends. Then a child of
 // ours is stopped.
 func (h *Host) Run(ctx context.Context) {
@@ -156,6 +159,7 @@ func (h *Host) Run(ctx context.Context) {
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
 	failures := 0
+	var since time.Time // the child that runs now
 	for {
 		select {
 		case <-ctx.Done():
@@ -163,6 +167,9 @@ func (h *Host) Run(ctx context.Context) {
 		case <-t.C:
 		}
 		if h.Hosting() {
+			if failures > 0 && time.Since(since) > steady {
+				failures = 0 // what fell long ago is no reason to wait when it falls again
+			}
 			continue
 		}
 		if _, err := h.admin.Status(ctx); !errors.Is(err, client.ErrNoAuthority) {
@@ -182,6 +189,7 @@ func (h *Host) Run(ctx context.Context) {
 			continue
 		}
 		if h.Hosting() {
+			since = time.Now()
 			h.config.Log.Info("this process hosts the authority now")
 		}
 	}

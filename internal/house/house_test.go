@@ -49,7 +49,7 @@ var floors = [][]string{
 	{"identity"},
 	{"internal/code"},
 	{"internal/alert"},
-	{"internal/folder", "internal/clock", "internal/failpoint", "internal/pemfile"},
+	{"internal/folder", "internal/clock", "internal/failpoint", "internal/fair", "internal/pemfile"},
 }
 
 // strangers are arrows that would point down, and are forbidden all the same.

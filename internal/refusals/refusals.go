@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
 	"github.com/mutual-tls/mutual/identity"
+	"github.com/mutual-tls/mutual/internal/fair"
 	"github.com/mutual-tls/mutual/mtls"
 )
 
@@ -18,6 +20,7 @@ type Log struct {
 	// network is how loud trouble of the network is: who calls is told of it,
 	// and who is called by every scanner is not.
 	network slog.Level
+	burst   int // told of one host within a window
 
 	mu    sync.Mutex
 	hosts map[string]*tally
@@ -28,13 +31,20 @@ type tally struct{ told, held int }
 
 const (
 	window   = 10 * time.Second
-	burst    = 10   // told of one host within a window
+	burst    = 10   // told of one host within a window, unless UpTo says otherwise
 	maxHosts = 1024 // told apart within a window; the others count together
 )
 
 // New is a Log that tells log. network is how loud trouble of the network is.
 func New(log *slog.Logger, network slog.Level) *Log {
-	return &Log{log: log, network: network, hosts: make(map[string]*tally)}
+	return &Log{log: log, network: network, burst: burst, hosts: make(map[string]*tally)}
+}
+
+// UpTo is a Log that tells n of one host within a window.
+func (f *Log) UpTo(n int) *Log {
+	one := New(f.log, f.network)
+	one.burst = n
+	return one
 }
 
 // Tell logs r, which remote met or caused.
@@ -54,7 +64,9 @@ func (f *Log) Tell(remote string, r *mtls.Refusal) {
 // Admit says whether there is room for another line of remote, and counts it.
 func (f *Log) Admit(remote string) bool {
 	host := remote
-	if h, _, err := net.SplitHostPort(remote); err == nil {
+	if at, err := netip.ParseAddrPort(remote); err == nil {
+		host = fair.HostOf(at.Addr()).String() // who has an IPv6 network has no end of addresses
+	} else if h, _, err := net.SplitHostPort(remote); err == nil {
 		host = h
 	}
 	f.mu.Lock()
@@ -73,7 +85,7 @@ func (f *Log) Admit(remote string) bool {
 			f.hosts[host] = t
 		}
 	}
-	if t.told < burst {
+	if t.told < f.burst {
 		t.told++
 		return true
 	}

@@ -82,6 +82,7 @@ func oddities() []odd {
 		{name: "HTTP", to: "server", before: hello, put: raw([]byte("GET / HTTP/1.1\r\n")...), alert: unexpected, code: code.NotTLS, says: `"GET / HTTP`},
 		{name: "an answer of HTTP", to: "client", before: message.TypeServerHello, put: raw([]byte("HTTP/1.1 400 Bad Request\r\n")...), alert: unexpected, code: code.NotTLS, says: "does not speak TLS"},
 		{name: "terminal escapes", to: "server", before: hello, put: raw([]byte("abcd\x1b[31mred")...), alert: unexpected, code: code.NotTLS, says: `\x1b[31mred`},
+		{name: "a start packet of PostgreSQL", to: "server", before: hello, put: raw(0, 0, 0, 8, 4, 0xd2, 0x16, 0x2f), alert: unexpected, code: code.NotTLS, says: "the bytes 00 00 00 08"},
 		{name: "a record of heartbeats", to: "server", before: hello, put: raw(24, 3, 3, 0, 1), alert: unexpected, code: code.BadRecord},
 		{name: "a record of version 2", to: "server", before: hello, put: raw(22, 2, 0, 0, 1), alert: alert.ProtocolVersion, code: code.BadRecord},
 

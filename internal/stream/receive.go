@@ -57,7 +57,7 @@ func (s *Stream) Need(b []byte) (int, error) {
 	}
 	t, version, n := record.Header(b)
 	switch {
-	case t != record.Handshake && t != record.Alert && t != record.ApplicationData && t != record.ChangeCipherSpec:
+	case !known(t):
 		return 0, s.misbehaved(alert.UnexpectedMessage, code.BadRecord, "a record of the unknown type %d came", uint8(t))
 	case version>>8 != 3:
 		return 0, s.misbehaved(alert.ProtocolVersion, code.BadRecord, "a record of the unknown version %#04x came", version)
@@ -65,6 +65,11 @@ func (s *Stream) Need(b []byte) (int, error) {
 		return 0, s.misbehaved(alert.RecordOverflow, code.RecordOverflow, "a record of %d bytes came, longer than any may be", n)
 	}
 	return record.HeaderLen + n, nil
+}
+
+// known says whether a record is of a type that there is.
+func known(t record.ContentType) bool {
+	return t == record.Handshake || t == record.Alert || t == record.ApplicationData || t == record.ChangeCipherSpec
 }
 
 // protected says whether a record of the outer type t is a ciphertext: under our
@@ -83,6 +88,9 @@ func (s *Stream) foreign(b []byte) error {
 	case len(b) >= 4 && isText(b[:4]):
 		return &handshake.Failure{Alert: alert.UnexpectedMessage, Code: code.NotTLS, Fault: handshake.PeerIncompatible,
 			At: s.Expecting(), Reason: fmt.Sprintf("the peer does not speak TLS: it began with %q", b[:min(len(b), 32)])}
+	case len(b) >= 4 && s.in.server && !known(record.ContentType(b[0])) && b[1] != 3:
+		return &handshake.Failure{Alert: alert.UnexpectedMessage, Code: code.NotTLS, Fault: handshake.PeerIncompatible,
+			At: s.Expecting(), Reason: fmt.Sprintf("the peer does not speak TLS: it began with the bytes % x", b[:min(len(b), 16)])}
 	case len(b) >= 4:
 		s.in.first = true
 	}

@@ -137,7 +137,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	if known == nil {
 		s.log.Error("a request failed: "+err.Error(), attrs...)
-	} else {
+	} else if s.refusals.Admit(r.RemoteAddr) { // a flood of them is a count
 		s.log.Warn("refused: "+p.Detail, attrs...)
 	}
 	b, err := json.Marshal(&p)

@@ -13,6 +13,7 @@ import (
 	"github.com/mutual-tls/mutual/internal/api"
 	"github.com/mutual-tls/mutual/internal/ca"
 	"github.com/mutual-tls/mutual/internal/clock"
+	"github.com/mutual-tls/mutual/internal/refusals"
 	"github.com/mutual-tls/mutual/mtls"
 	"github.com/mutual-tls/mutual/mtls/nethttp"
 )
@@ -42,6 +43,7 @@ type Server struct {
 	adminBusy chan struct{} // and at the admin socket
 	waiting   chan struct{} // a place for each that waits for updates
 	stopping  chan struct{}
+	refusals  *refusals.Log
 }
 
 const (
@@ -54,6 +56,9 @@ const (
 	// stopTime is how long requests in flight may take after a stop.
 	stopTime = 5 * time.Second
 	maxHead  = 16 << 10
+	// maxTold is how many refusals of one host are told in ten seconds, of handshakes
+	// and requests: an answer has an id to be found by in the log, so most are told.
+	maxTold = 100
 )
 
 // New makes the authority's own certificate and the port.
@@ -64,6 +69,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	s := &Server{
 		config: c, authority: c.Authority, log: c.Log, clock: c.Clock,
 		busy: make(chan struct{}, maxBusy), adminBusy: make(chan struct{}, maxBusy), waiting: make(chan struct{}, maxWaiting), stopping: make(chan struct{}),
+		refusals: refusals.New(c.Log, slog.LevelDebug).UpTo(maxTold),
 	}
 	own, err := s.ownCertificate(ctx)
 	if err != nil {
@@ -191,9 +197,5 @@ func (s *Server) recheck(ctx context.Context) {
 func (s *Server) lookAgain(ctx context.Context) { s.port.Recheck(context.WithoutCancel(ctx)) }
 
 func (s *Server) refused(remote net.Addr, r *mtls.Refusal) {
-	if r.Fault == mtls.Network {
-		s.log.Debug(r.Reason, "code", r.Code, "remote", remote.String())
-		return
-	}
-	s.log.Warn(r.Reason, "code", r.Code, "id", r.ID, "remote", remote.String(), "mend", r.Mend)
+	s.refusals.Tell(remote.String(), r)
 }

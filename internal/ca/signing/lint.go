@@ -16,6 +16,7 @@ import (
 
 	"github.com/mutual-tls/mutual/identity"
 	"github.com/mutual-tls/mutual/internal/api"
+	"github.com/mutual-tls/mutual/internal/clock"
 	"github.com/mutual-tls/mutual/internal/suite"
 )
 
@@ -186,8 +187,8 @@ func ruleValidity(j *judgement) string {
 
 func ruleLifetime(j *judgement) string {
 	life := j.notAfter.Sub(j.notBefore) - Backdate
-	return unless(life >= j.profile.Shortest && life <= j.profile.Longest, "its lifetime is %v, and the profile %q allows %v to %v",
-		life, j.profile.Name, j.profile.Shortest, j.profile.Longest)
+	return unless(life >= j.profile.Shortest && life <= j.profile.Longest, "its lifetime is %s, and the profile %q allows %s to %s",
+		clock.Words(life), j.profile.Name, clock.Words(j.profile.Shortest), clock.Words(j.profile.Longest))
 }
 
 func ruleSubject(j *judgement) string {
