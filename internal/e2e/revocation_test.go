@@ -252,8 +252,10 @@ func TestAPlaceThatMisbehavesLetsNobodyIn(t *testing.T) {
 		}
 		w.leaf(name, w.issuing.Leaf("web", mint.Lists(place)))
 	}
-	s := w.mutual(w.service("tcp", echo), "--revocation", "hard", "--data", filepath.Join(t.TempDir(), "data"))
+	service := w.service("tcp", echo)
 	for name, x := range cases {
+		// Each has a gateway of its own: of many refusals in a row not all are told.
+		s := w.mutual(service, "--revocation", "hard", "--data", filepath.Join(t.TempDir(), "data"))
 		c := w.connect(s.address, name)
 		refused := func(found string) {
 			t.Helper()
@@ -261,7 +263,7 @@ func TestAPlaceThatMisbehavesLetsNobodyIn(t *testing.T) {
 				t.Errorf("%s: %q, %v", name, got, err)
 			}
 			s.AwaitEntry(t, "of a refusal for "+name, func(e entry) bool {
-				return e.Code == "M0135" && e.Mend != "" && strings.Contains(e.Found, found) && (strings.Contains(e.Found, "/"+strings.ReplaceAll(name, " ", "-")) || x.place != "")
+				return e.Code == "M0135" && e.Mend != "" && strings.Contains(e.Found, found)
 			})
 		}
 		refused("was not fetched yet")
