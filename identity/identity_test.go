@@ -167,6 +167,24 @@ func TestQuoteIsSafeAndShort(t *testing.T) {
 	}
 }
 
+func TestPrintableLeavesSentencesAsTheyAre(t *testing.T) {
+	long := strings.Repeat("a", 2000)
+	for in, want := range map[string]string{
+		"":                    "",
+		`it said "no" ~`:      `it said "no" ~`,
+		long:                  long,
+		long + "a":            `"` + strings.Repeat("a", 120) + `" and 1881 more bytes`,
+		"rubbed out\x7f":      `"rubbed out\x7f"`,
+		"\x1b[31mred":         `"\x1b[31mred"`,
+		"two\nlines":          `"two\nlines"`,
+		"turned \u202e round": `"turned \u202e round"`,
+	} {
+		if got := Printable(in); got != want {
+			t.Errorf("Printable(%q) = %s", in, got)
+		}
+	}
+}
+
 func TestMatchingAllocatesNothing(t *testing.T) {
 	name, err := Parse("www.example.com")
 	if err != nil {

@@ -131,6 +131,51 @@ func TestRefusalsSayWhy(t *testing.T) {
 	}
 }
 
+// What a resumption rests on: a session of one policy must not count under another.
+func TestTheSumIsOfAllThatDecides(t *testing.T) {
+	seen := map[[32]byte]string{}
+	for _, c := range []struct {
+		domain string
+		rules  []string
+	}{
+		{"", []string{"web"}},
+		{"prod.example", []string{"web"}},
+		{"test.example", []string{"web"}},
+		{"", []string{"web", "ops"}},
+		{"", []string{"*.example.com"}},
+		{"", []string{"a.bc"}},
+		{"", []string{"a", "bc"}},
+		{"", []string{"ab", "c"}},
+	} {
+		p, err := Parse(c.rules, c.domain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := Parse([]string{strings.Join(c.rules, " , ")}, c.domain)
+		if err != nil || again.Sum() != p.Sum() {
+			t.Errorf("%v: the same rules in one list have another sum (%v)", c, err)
+		}
+		if other := seen[p.Sum()]; other != "" {
+			t.Errorf("%v has the sum of %s", c, other)
+		}
+		seen[p.Sum()] = strings.Join(c.rules, ",") + " in " + c.domain
+	}
+	var none *Policy
+	if seen[none.Sum()] != "" {
+		t.Error("no policy has the sum of one")
+	}
+}
+
+func TestRulesAreBounded(t *testing.T) {
+	list := strings.Repeat("web,", MaxRules-1) + "web"
+	if p, err := Parse([]string{list}, ""); err != nil || len(p.Rules()) != MaxRules {
+		t.Errorf("%d rules: %v", MaxRules, err)
+	}
+	if _, err := Parse([]string{list, "ops"}, ""); err == nil || !strings.Contains(err.Error(), "more than 10000 rules") {
+		t.Errorf("a rule more: %v", err)
+	}
+}
+
 func TestOddRulesAreErrorsWithTheirMend(t *testing.T) {
 	for rule, why := range map[string]string{
 		"":                            "empty rule",

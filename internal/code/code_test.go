@@ -85,8 +85,10 @@ func TestEveryReceivedAlertHasACode(t *testing.T) {
 	if c := ByAlert(alert.CertificateRequired); c != RefusedCertificateRequired {
 		t.Errorf("certificate_required is %s", c)
 	}
-	if c := ByAlert(alert.BadRecordMAC); c != RefusedProtocol {
-		t.Errorf("bad_record_mac is %s", c)
+	for _, a := range []alert.Alert{alert.UnexpectedMessage, alert.BadRecordMAC, alert.RecordOverflow, alert.DecodeError, alert.UnsupportedExtension} {
+		if c := ByAlert(a); c != RefusedProtocol {
+			t.Errorf("%s is %s", a, c)
+		}
 	}
 	if c := ByAlert(alert.Alert(99)); c != RefusedOther {
 		t.Errorf("an alert without a page is %s", c)

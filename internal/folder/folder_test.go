@@ -89,6 +89,13 @@ func TestAFileIsWrittenWholeAndPrivate(t *testing.T) {
 	if _, err := Read(file); err == nil {
 		t.Error("a key that everybody can read is read")
 	}
+	large := filepath.Join(dir, "large")
+	if err := errors.Join(Write(large, nil), os.Truncate(large, MaxFile+1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Read(large); err == nil {
+		t.Errorf("more than %d bytes are read", MaxFile)
+	}
 	if _, err := Read(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a missing file: %v", err)
 	}

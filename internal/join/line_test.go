@@ -2,6 +2,7 @@ package join
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -26,11 +27,29 @@ func TestALineReadsAsItWasWritten(t *testing.T) {
 	for _, service := range []string{"orders", ""} {
 		l := sample()
 		l.Service = service
-		for _, text := range []string{l.Text(), "  '" + l.Text() + "'\n", l.Text()[:40] + "\r\n  " + l.Text()[40:]} {
+		if service == "" {
+			l.Authority = slices.Repeat([]string{"ca.example.internal:8440"}, maxAddresses)
+		}
+		for _, text := range []string{l.Text(), "  '" + l.Text() + "'\n", "\"" + l.Text() + "\"", l.Text()[:40] + "\r\n  " + l.Text()[40:]} {
 			got, err := Parse(text)
 			if err != nil || !same(got, l) {
 				t.Errorf("%q is %+v, %v", text, got, err)
 			}
+		}
+	}
+}
+
+// The same root and token in other letters would be another line for the same thing.
+func TestARootAndATokenAreWrittenInOneWay(t *testing.T) {
+	parts := strings.Split(sample().Text(), "/")
+	for i, what := range map[int]string{4: "root", 5: "token"} {
+		odd := slices.Clone(parts[:6])
+		last := len(odd[i]) - 1
+		const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+		odd[i] = odd[i][:last] + string(letters[strings.IndexByte(letters, odd[i][last])|1]) // the last bit means nothing
+		head := strings.Join(odd, "/")
+		if _, err := Parse(head + "/" + check(head)); err == nil || strings.Contains(err.Error(), "check digits") {
+			t.Errorf("the %s in other letters: %v", what, err)
 		}
 	}
 }
@@ -81,7 +100,7 @@ func TestALineWithBadNamesOrAddressesIsRefused(t *testing.T) {
 		"no port":          func(l *Line) { l.Authority = []string{"10.0.0.5"} },
 		"port 0":           func(l *Line) { l.Authority = []string{"10.0.0.5:0"} },
 		"no host":          func(l *Line) { l.Authority = []string{":8440"} },
-		"too many":         func(l *Line) { l.Authority = strings.Split(strings.Repeat("a:1,", 20)+"a:1", ",") },
+		"too many":         func(l *Line) { l.Authority = strings.Split(strings.Repeat("a:1,", maxAddresses)+"a:1", ",") },
 		"control in host":  func(l *Line) { l.Authority = []string{"a\x1b:1"} },
 		"socket as a path": func(l *Line) { l.Authority = []string{"unix:1"}; l.Name = "a/b" },
 	} {

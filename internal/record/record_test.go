@@ -388,6 +388,12 @@ func TestRecordSizeLimit(t *testing.T) {
 	}
 	_, _, err := o.Open(s.Seal(nil, ApplicationData, make([]byte, 50), 14))
 	wantAlert(t, "65 bytes", err, alert.RecordOverflow)
+
+	s, o = pair(t, suite.AES128GCMSHA256)
+	o.Limit(1) // RFC 8449, section 4: less than 64 can't be asked for
+	if _, _, err := o.Open(s.Seal(nil, ApplicationData, make([]byte, 63), 0)); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestOffloadGivesWhatOpensTheNextRecord(t *testing.T) {

@@ -261,6 +261,10 @@ func TestWhatAPlaceMayCostIsBounded(t *testing.T) {
 			_ = z.Close()
 		}, "not a revocation list"},
 		"it fails": {c, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusInternalServerError) }, "status 500"},
+		"it gives another status": {c, func(rw http.ResponseWriter, _ *http.Request) {
+			rw.WriteHeader(http.StatusAccepted)
+			_, _ = rw.Write(w.list(1))
+		}, "status 202"},
 		"it sends control characters": {c, func(rw http.ResponseWriter, r *http.Request) {
 			conn, _, err := rw.(http.Hijacker).Hijack()
 			if err == nil {
@@ -277,6 +281,24 @@ func TestWhatAPlaceMayCostIsBounded(t *testing.T) {
 				}
 			}), x.c, pki.RevocationUnknown, x.words)
 		})
+	}
+}
+
+func TestAPlaceMaySendUsOnThreeTimes(t *testing.T) {
+	for redirects, want := range map[int64]pki.RevocationState{maxRedirects: pki.NotRevoked, maxRedirects + 1: pki.RevocationUnknown} {
+		w := newWorld(t)
+		var asked atomic.Int64
+		w.serve(func(rw http.ResponseWriter, r *http.Request) {
+			if asked.Add(1) <= redirects {
+				http.Redirect(rw, r, "/on", http.StatusFound)
+				return
+			}
+			_, _ = rw.Write(w.list(1))
+		})
+		w.is(w.checker(nil), w.listed(), want, "")
+		if n := asked.Load(); n != maxRedirects+1 {
+			t.Errorf("%d redirects: it was asked %d times", redirects, n)
+		}
 	}
 }
 
