@@ -94,6 +94,7 @@ func (id *Identity) listen(ctx context.Context, address string, alpn, allow []st
 		return nil, id.isClosed()
 	}
 	id.register()
+	id.agent.Findable(ctx)
 	return d, nil
 }
 

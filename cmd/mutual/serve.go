@@ -445,6 +445,7 @@ func (a *app) inviting(ctx context.Context, name string, s *serveFlags, g *gatew
 		}
 	}
 	id.Register(where)
+	id.Findable(ctx)
 	a.lines([2]string{"serving", name + " on " + g.Addr().String() + ", told to callers as " + strings.Join(where, ", ")}, [2]string{"carried to", s.to},
 		[2]string{"certificate", until(id.Leaf())}, [2]string{"callers", s.callers(id.Domain())}, healthLine(g))
 	if hosted == nil {

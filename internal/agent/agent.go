@@ -79,7 +79,9 @@ type Agent struct {
 	leaf       *pki.Certificate
 	stamp      string // of identity.pem, as it was read last
 	jitter     time.Duration
-	registered []string
+	registered []string        // where we are
+	told       []string        // the same, as the authority knows it
+	toldAt     time.Time       // by the wall clock: a machine's sleep counts, and the authority forgets
 	interest   map[string]bool // services whose addresses are followed
 	heard      time.Time       // when the authority answered last
 	wake       chan struct{}   // what is followed has changed
@@ -352,6 +354,33 @@ func (a *Agent) Register(addresses []string) {
 	a.registered = slices.Clone(addresses)
 	a.mu.Unlock()
 	a.nudge()
+}
+
+// Findable waits until the authority was told what Register said, so that whoever
+// hears next that we are ready finds us. It waits for readyTime at most: where the
+// authority is away it is told later, while Run runs.
+func (a *Agent) Findable(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
+	_ = a.tell(ctx) // Run says why, when it fails there too
+}
+
+// tell tells the authority where we are, where it does not know.
+func (a *Agent) tell(ctx context.Context) error {
+	a.mu.Lock()
+	now := a.registered
+	known := len(now) == 0 || slices.Equal(now, a.told) && a.options.Clock().Sub(a.toldAt).Abs() <= registerEvery
+	a.mu.Unlock()
+	if known {
+		return nil
+	}
+	if err := a.client.Register(ctx, a.Name(), now); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.told, a.toldAt = now, a.options.Clock()
+	return nil
 }
 
 // Addresses is where a service is, as the authority says, or, while it is away,

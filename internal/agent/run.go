@@ -29,6 +29,8 @@ const (
 	followEvery = 100 * time.Millisecond
 	// registerEvery is how often the authority is told again where we are.
 	registerEvery = 10 * time.Minute
+	// readyTime is how long a start waits for the authority to hear of it.
+	readyTime = 5 * time.Second
 )
 
 // Run keeps the identity fresh until ctx ends. Trouble is logged and tried again:
@@ -386,16 +388,11 @@ func (a *Agent) refuseStatement(err error) {
 func (a *Agent) keepRegistered(ctx context.Context) {
 	t := time.NewTicker(tick)
 	defer t.Stop()
-	var told []string
-	var when time.Time // by the wall clock: a machine's sleep counts, and the authority forgets
 	var pause pause
 	for {
-		a.mu.Lock()
-		now := a.registered
-		a.mu.Unlock()
-		if len(now) > 0 && pause.over() && (!slices.Equal(now, told) || a.options.Clock().Sub(when).Abs() > registerEvery) {
-			if err := a.client.Register(ctx, a.Name(), now); err == nil {
-				told, when, pause = now, a.options.Clock(), noPause()
+		if pause.over() {
+			if err := a.tell(ctx); err == nil {
+				pause = noPause()
 			} else if ctx.Err() == nil {
 				if pause.first() {
 					reason, k, mend := words(err)

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -251,6 +252,17 @@ func TestASwapClosesNothing(t *testing.T) {
 	}
 	if err := w.speak(web, s.address, "orders"); err != nil {
 		t.Errorf("with the new ones: %v", err)
+	}
+}
+
+// Whoever hears that a service is ready may call it at once.
+func TestAServiceThatSaysItIsReadyIsFound(t *testing.T) {
+	w := newWorld(t)
+	orders, web := w.join("orders"), w.join("web")
+	orders.Register([]string{"127.0.0.1:1"})
+	orders.Findable(w.ctx) // before Run
+	if found, err := web.Addresses(w.ctx, "orders"); err != nil || !slices.Equal(found, []string{"127.0.0.1:1"}) {
+		t.Errorf("%v, %v", found, err)
 	}
 }
 
