@@ -42,13 +42,13 @@ func TestManyHostsCountTogether(t *testing.T) {
 	f := New(slog.New(slog.DiscardHandler), slog.LevelDebug)
 	f.hosts["192.0.2.9"] = &tally{} // as above
 	for i := range maxHosts - 1 {
-		if !f.Admit(fmt.Sprintf("[2001:db8::%x]:1", i)) {
+		if !f.Admit(fmt.Sprintf("[2001:db8:%x::1]:1", i)) {
 			t.Fatalf("host %d is held back", i)
 		}
 	}
 	n := 0
 	for i := range 3 * burst {
-		if f.Admit(fmt.Sprintf("[2001:db9::%x]:1", i)) {
+		if f.Admit(fmt.Sprintf("[2001:db9:%x::1]:1", i)) {
 			n++
 		}
 	}
