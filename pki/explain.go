@@ -220,7 +220,7 @@ func (s *search) describe(end ...Check) Path {
 			add(s.anchorCheck(i, c))
 			expected, found := s.wordsPolicies()
 			add(Check{Name: "policies", Certificate: 0, Code: s.judgePolicies(), Expected: expected, Found: found})
-			s.describeRevocation(add)
+			s.describeRevocation(p.standsAbove(), add)
 		}
 	}
 	if reached && s.q.Transparency != nil {
@@ -234,6 +234,17 @@ func (s *search) describe(end ...Check) Path {
 		p.OK = false
 	}
 	return p
+}
+
+// standsAbove is the place on the path above which every check was passed.
+func (p *Path) standsAbove() int {
+	at := 0
+	for i := range p.Checks {
+		if k := &p.Checks[i]; !k.OK {
+			at = max(at, k.Certificate)
+		}
+	}
+	return at
 }
 
 // anchorCheck tells of the anchor at the end of a path. One that is the leaf as

@@ -41,8 +41,8 @@ func (m RevocationMode) String() string {
 }
 
 // RevocationSource holds what authorities have said of revocations. It is asked in
-// the middle of a search, about certificates whose path stands but for this, so it
-// answers from memory: it does not wait, and fetches nothing. pki/revoke has one that
+// the middle of a search, about certificates whose issuer's path stands but for this, so
+// it answers from memory: it does not wait, and fetches nothing. pki/revoke has one that
 // fetches by the side, Lists makes one of lists.
 type RevocationSource interface {
 	// Evidence is what there is about c, which issuer issued. More than that does no
@@ -625,12 +625,14 @@ func (s *search) wordsRevocation(k code.Code) string {
 	return "no word of its issuer that it is revoked"
 }
 
-// describeRevocation tells every certificate of the path but its end.
-func (s *search) describeRevocation(add func(Check)) {
+// describeRevocation tells every certificate of the path but its end, from place first
+// on. What is below may be made up by somebody who may not issue it, and its places
+// with it: nobody is asked about it.
+func (s *search) describeRevocation(first int, add func(Check)) {
 	if !s.q.asksRevocation() {
 		return
 	}
-	for i := 0; i+1 < s.n; i++ {
+	for i := first; i+1 < s.n; i++ {
 		k, found := s.revocationAt(i)
 		if found == nothingKnown && len(s.q.RevocationLists) == 0 && s.q.RevocationSource == nil {
 			continue // a server was asked for its answer, and nobody for more

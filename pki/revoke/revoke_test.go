@@ -594,6 +594,38 @@ func TestNothingIsAskedAboutAPathThatDoesNotStand(t *testing.T) {
 	}
 }
 
+// Whoever holds a certificate can sign others below it, and name places in them: why
+// those are refused is found without asking there.
+func TestNothingIsAskedAboutWhatWhoMayNotIssueHasIssued(t *testing.T) {
+	w := newWorld(t)
+	place := mint.Lists(w.server.URL)
+	constrained := w.root.Intermediate("Constrained", mint.NameConstraints("example"))
+	ended := w.root.Intermediate("Ended", mint.Lifetime(-time.Minute))
+	below := func(l *mint.Leaf) *mint.Authority { return &mint.Authority{Cert: l.Cert, Key: l.Key, Chain: l.Chain} }
+	for why, chain := range map[string][][]byte{
+		"by a leaf":              below(w.root.Leaf("caller")).Leaf("orders", place).Chain,
+		"outside of constraints": constrained.Leaf("orders", place).Chain,
+		"by one who has ended":   ended.Leaf("orders", place).Chain,
+	} {
+		k := w.checker(nil)
+		shown, err := pki.ParseChain(chain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := pki.Question{Chain: shown, Anchors: pki.NewAnchors(w.issuer()), Purpose: pki.ForServer,
+			At: w.now(), Revocation: pki.RevocationHard, RevocationSource: k}
+		v := pki.Verify(q)
+		for _, h := range k.Held() {
+			if h.From == w.server.URL {
+				t.Errorf("%s: a place is followed", why)
+			}
+		}
+		if v.OK || len(v.Paths) == 0 || len(v.Paths[0].Chain) != 3 {
+			t.Errorf("%s: %s", why, v.Sentence())
+		}
+	}
+}
+
 func TestWhatEndsIsFetchedBeforeAndFailuresArePaused(t *testing.T) {
 	w := newWorld(t)
 	c := w.listed()
