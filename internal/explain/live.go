@@ -153,7 +153,8 @@ func (t *Target) client() (*mtls.Client, *Recorder, error) {
 		ALPN:     t.ALPN,
 		Common: mtls.Common{
 			Suites: t.suites, Observer: r, Clock: t.Clock, Limits: &mtls.Limits{HandshakeTime: t.Timeout},
-			Beside: mtls.Beside{Timestamps: t.Transparency != nil, OCSP: t.AskOCSP},
+			Compression: mtls.Compression{Off: true}, // the message is the same, and can be read
+			Beside:      mtls.Beside{Timestamps: t.Transparency != nil, OCSP: t.AskOCSP},
 		},
 	})
 	return client, r, err

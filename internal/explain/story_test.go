@@ -58,6 +58,25 @@ func TestStoriesReadAsTheyShould(t *testing.T) {
 	}
 }
 
+// A gateway offers to take compressed certificates, and the story still shows the
+// message that everybody knows.
+func TestOurCertificateIsToldWhole(t *testing.T) {
+	w := newWorld(t)
+	cfg := w.ours(t)
+	cfg.Clients, cfg.Compression.Offer = mtls.Required(mtls.Authorities(w.anchors)), true
+	target := w.target(serveOurs(t, cfg))
+	target.Identity = shown(t, w.web)
+	s := told(t, target)
+	if !s.ClientAuthenticated || !strings.Contains(string(text(t, s, Look{})), `"web" for web`) {
+		t.Errorf("%+v", s.Verdict)
+	}
+	for _, step := range s.Steps {
+		if step.Message == "CompressedCertificate" {
+			t.Error("the certificate is compressed")
+		}
+	}
+}
+
 // TestOtherServersAreToldToo: crypto/tls in each of its ways to treat clients.
 func TestOtherServersAreToldToo(t *testing.T) {
 	w := newWorld(t)
