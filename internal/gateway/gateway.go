@@ -230,8 +230,8 @@ func (g *Gateway) relay(ctx context.Context, r *relay, peer string) {
 		g.refusals.Tell(r.secure.RemoteAddr().String(), refusal)
 	case errors.Is(err, errIdle):
 		g.cfg.Log.Info("connection cut: "+err.Error(), append(attrs, "code", string(code.IdleTimeout))...)
-	case g.serving && err != errCut:
-		// Not the peer and not we: it was what stands behind.
+	case g.serving && !refused && err != errCut:
+		// Not the peer or the way to it, and not we: it was what stands behind.
 		if g.refusals.Admit(behind) {
 			g.cfg.Log.Info("connection broke: "+err.Error(), append(attrs, "code", string(code.UpstreamFailed))...)
 		}
