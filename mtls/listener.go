@@ -126,9 +126,19 @@ type newcomer struct {
 func (l *Listener) come(transport net.Conn) {
 	n := &newcomer{transport: transport}
 	n.Host = fair.HostAt(transport.RemoteAddr())
-	n.Begin = func() { l.wait.Go(func() { l.serve(n) }) }
-	n.Cut = func() { _ = transport.Close() }
+	ctx, cancel := context.WithCancel(l.ctx)
+	n.Begin = func() {
+		l.wait.Go(func() {
+			defer cancel()
+			l.serve(ctx, n)
+		})
+	}
+	n.Cut = func() {
+		_ = transport.Close()
+		cancel() // a Verifier that waits for others is not to hold what is somebody else's place
+	}
 	n.Away = func() {
+		cancel()
 		_ = transport.Close()
 		if l.ctx.Err() == nil {
 			l.crowded(n)
@@ -147,9 +157,9 @@ func (l *Listener) crowded(n *newcomer) {
 	}
 }
 
-func (l *Listener) serve(n *newcomer) {
+func (l *Listener) serve(ctx context.Context, n *newcomer) {
 	defer n.Leave()
-	c, refusal := l.server.accept(l.ctx, n.transport)
+	c, refusal := l.server.accept(ctx, n.transport)
 	if refusal != nil {
 		switch {
 		case n.WasCut():
@@ -161,7 +171,7 @@ func (l *Listener) serve(n *newcomer) {
 		return
 	}
 	if c.sideways() {
-		l.server.serveSide(l.ctx, c)
+		l.server.serveSide(ctx, c)
 		return
 	}
 	if !n.Keep() {

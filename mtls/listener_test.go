@@ -137,6 +137,58 @@ func TestAStrangerKeepsNobodyOut(t *testing.T) {
 	}
 }
 
+// Who loses the place to another is judged no longer: else there would be as many
+// judgements under way as a stranger has connections cut.
+func TestWhoLosesThePlaceIsJudgedNoLonger(t *testing.T) {
+	h := newHouse(t)
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const places = 2
+	begun, over := make(chan struct{}, places), make(chan struct{}, places)
+	judge := h.verifier()
+	cfg := h.serverConfig()
+	cfg.Limits = &mtls.Limits{Handshakes: places, HandshakeTime: time.Hour}
+	cfg.Clients = mtls.Required(mtls.VerifierFunc(func(ctx context.Context, claim *mtls.Claim) (*mtls.Verdict, error) {
+		if strange, ok := claim.Remote.(*net.TCPAddr); ok && strange.IP.Equal(net.IPv4(192, 0, 2, 1)) {
+			begun <- struct{}{}
+			<-ctx.Done()
+			over <- struct{}{}
+			return nil, ctx.Err()
+		}
+		return judge.Verify(ctx, claim)
+	}))
+	l := newServer(t, cfg).Wrap(&fromElsewhere{Listener: inner, strangers: places})
+	defer l.Close()
+	client := newClient(t, h.clientConfig())
+	connect := func() *mtls.Conn {
+		transport, err := net.Dial("tcp", inner.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := client.Connect(context.Background(), transport, "orders")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	for range places {
+		defer connect().Close()
+		<-begun
+	}
+	c := connect()
+	defer c.Close()
+	select {
+	case <-over:
+	case <-time.After(time.Minute):
+		t.Error("the judgement goes on in a place that is another's")
+	}
+	if err := c.Admitted(context.Background()); err != nil {
+		t.Error(err)
+	}
+}
+
 // fromElsewhere has the first connections come from a stranger's address.
 type fromElsewhere struct {
 	net.Listener
