@@ -506,7 +506,7 @@ func (s *search) judgeRevocation() code.Code {
 		return ""
 	}
 	s.staple, s.ends = nil, time.Time{}
-	for i := 0; i+1 < s.n; i++ {
+	for i := s.n - 2; i >= 0; i-- { // no news are asked for of what somebody revoked has issued
 		if c, _ := s.revocationAt(i); c != "" {
 			return c
 		}
@@ -626,17 +626,24 @@ func (s *search) wordsRevocation(k code.Code) string {
 }
 
 // describeRevocation tells every certificate of the path but its end, from place first
-// on. What is below may be made up by somebody who may not issue it, and its places
-// with it: nobody is asked about it.
+// on. What is below, or below one that is revoked, may be made up by somebody who may
+// not issue it, and its places with it: nobody is asked about it.
 func (s *search) describeRevocation(first int, add func(Check)) {
 	if !s.q.asksRevocation() {
 		return
 	}
-	for i := first; i+1 < s.n; i++ {
+	var checks []Check
+	for i := s.n - 2; i >= first; i-- {
 		k, found := s.revocationAt(i)
 		if found == nothingKnown && len(s.q.RevocationLists) == 0 && s.q.RevocationSource == nil {
 			continue // a server was asked for its answer, and nobody for more
 		}
-		add(Check{Name: "revocation", Certificate: i, Code: k, Expected: s.wordsRevocation(k), Found: found})
+		checks = append(checks, Check{Name: "revocation", Certificate: i, Code: k, Expected: s.wordsRevocation(k), Found: found})
+		if k == code.CertificateRevoked {
+			break
+		}
+	}
+	for _, k := range slices.Backward(checks) {
+		add(k)
 	}
 }

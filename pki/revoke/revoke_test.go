@@ -601,13 +601,19 @@ func TestNothingIsAskedAboutWhatWhoMayNotIssueHasIssued(t *testing.T) {
 	place := mint.Lists(w.server.URL)
 	constrained := w.root.Intermediate("Constrained", mint.NameConstraints("example"))
 	ended := w.root.Intermediate("Ended", mint.Lifetime(-time.Minute))
+	revoked := w.root.Intermediate("Revoked")
+	list := filepath.Join(t.TempDir(), "root.crl")
+	if err := os.WriteFile(list, w.list(1, parsed(t, revoked.DER)), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	below := func(l *mint.Leaf) *mint.Authority { return &mint.Authority{Cert: l.Cert, Key: l.Key, Chain: l.Chain} }
 	for why, chain := range map[string][][]byte{
 		"by a leaf":              below(w.root.Leaf("caller")).Leaf("orders", place).Chain,
 		"outside of constraints": constrained.Leaf("orders", place).Chain,
 		"by one who has ended":   ended.Leaf("orders", place).Chain,
+		"by one who is revoked":  revoked.Leaf("orders", place).Chain,
 	} {
-		k := w.checker(nil)
+		k := w.checker(func(c *Config) { c.Files = []string{list} })
 		shown, err := pki.ParseChain(chain)
 		if err != nil {
 			t.Fatal(err)
