@@ -78,7 +78,7 @@ func (c *Certificate) Delegate(random io.Reader, key crypto.PublicKey, role Role
 	if random == nil {
 		random = rand.Reader
 	}
-	spki, err := x509.MarshalPKIXPublicKey(key)
+	spki, err := suite.MarshalPublicKey(key)
 	if err != nil {
 		return nil, fmt.Errorf("the key can't be delegated to: %w", err)
 	}

@@ -36,7 +36,7 @@ func delegated(t testing.TB, l *mint.Leaf, role mtls.Role, kind string) *mtls.Ce
 func TestADelegatedKeyProvesEitherEnd(t *testing.T) {
 	h := newHouse(t)
 	for _, kind := range []string{"p256", "p384", "ed25519"} {
-		for _, leafKind := range []string{"p256", "rsa2048"} {
+		for _, leafKind := range []string{"p256", "rsa2048", "mldsa44"} {
 			orders, web := h.delegating("orders", mint.Key(leafKind)), h.delegating("web", mint.Key(leafKind))
 			sc := mtls.ServerConfig{
 				Identity: mtls.Choose(delegated(t, orders, mtls.RoleServer, kind), certificate(t, orders)), Clients: mtls.Required(h.verifier()),
@@ -175,6 +175,10 @@ func TestWhatCanNotBeDelegated(t *testing.T) {
 		if _, err := c.of.Delegate(nil, c.key, mtls.RoleServer, now, c.end); err == nil {
 			t.Errorf("%s: it was made", name)
 		}
+	}
+	other := mint.Root("a key", mint.Key("mldsa44")).Key
+	if _, err := own.Delegate(nil, other.Public(), mtls.RoleServer, now, now.Add(time.Hour)); err == nil || !strings.Contains(err.Error(), "give an ECDSA or Ed25519 key") {
+		t.Errorf("to an ML-DSA key: %v", err)
 	}
 	dc, err := own.Delegate(nil, key.Public(), mtls.RoleServer, now, now.Add(time.Hour))
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto"
 	"crypto/sha256"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
@@ -78,13 +77,13 @@ func NewRawKey(key crypto.Signer) (*Certificate, error) {
 	if own.PSS {
 		return nil, errors.New("an id-RSASSA-PSS key can't be shown as a raw public key here; give one whose OID is rsaEncryption, or better an ECDSA or Ed25519 key")
 	}
-	spki, err := x509.MarshalPKIXPublicKey(own.Key)
+	spki, err := suite.MarshalPublicKey(own.Key)
 	if err != nil {
 		return nil, fmt.Errorf("the public key can't be written down: %w", err)
 	}
 	c := &Certificate{kind: RawPublicKey, spki: spki, key: key, schemes: own.Schemes()}
 	if len(c.schemes) == 0 {
-		return nil, errors.New("the key is of a kind that TLS 1.3 can't sign with; use ECDSA P-256, P-384 or P-521, Ed25519, or RSA of 2048 bits or more")
+		return nil, errors.New("the key is of a kind that TLS 1.3 can't sign with; use ECDSA P-256, P-384 or P-521, Ed25519, ML-DSA, or RSA of 2048 bits or more")
 	}
 	msg := message.Certificate{Entries: []message.CertificateEntry{{Data: spki}}}
 	wire, err := msg.Append(nil)

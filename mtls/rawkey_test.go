@@ -31,7 +31,7 @@ func knowing(names map[string]*mtls.Certificate) mtls.Verifier {
 
 func TestBareKeysProveBothEnds(t *testing.T) {
 	h := newHouse(t)
-	for _, kind := range []string{"p256", "ed25519", "rsa2048"} {
+	for _, kind := range []string{"p256", "ed25519", "rsa2048", "mldsa44", "mldsa65", "mldsa87"} {
 		orders, web := rawKey(t, h.issuing.Leaf("orders", mint.Key(kind))), rawKey(t, h.issuing.Leaf("web", mint.Key(kind)))
 		server, client := met(t,
 			mtls.ServerConfig{Identity: orders, Clients: mtls.Required(knowing(map[string]*mtls.Certificate{"web": web}))},
