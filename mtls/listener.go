@@ -16,8 +16,9 @@ import (
 //
 // Limits.Handshakes are under way at once, and four times as many wait. When there
 // are as many, whose address (or network of 64 bits, in IPv6) has few of them takes
-// the place of the oldest of the address that has most; and who can't even wait is
-// turned away (M0804). So no single address keeps the others out.
+// the place of the oldest of the address that has most; whose address has fewest of
+// them waits shortest; and who can't even wait is turned away (M0804). So no single
+// address keeps the others out.
 type Listener struct {
 	server *Server
 	inner  net.Listener
@@ -152,7 +153,7 @@ func (l *Listener) crowded(n *newcomer) {
 	if l.server.refused != nil {
 		remote := n.transport.RemoteAddr()
 		l.server.refused(remote, newRefusal(code.TooManyHandshakes, PeerMisbehaved, "waiting for ClientHello",
-			fmt.Sprintf("the client at %s was turned away: %d handshakes are under way, as many as may be, and no address has more of them than its own",
+			fmt.Sprintf("the client at %s was turned away: %d handshakes are under way, as many as may be, and addresses share them",
 				remote, l.server.limits.Handshakes), nil))
 	}
 }

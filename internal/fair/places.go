@@ -54,6 +54,7 @@ type Places struct {
 	taken int
 	hosts map[Host][]*Place // those that can be taken away, the oldest first
 	queue []*Place
+	wait  map[Host]int // how many of the queue are whose
 }
 
 // Place is where one newcomer is served. A Place is used once.
@@ -70,7 +71,7 @@ type Place struct {
 
 // New is so many places, and so many who may wait for one.
 func New(most, queued int) *Places {
-	return &Places{most: most, queued: queued, hosts: make(map[Host][]*Place)}
+	return &Places{most: most, queued: queued, hosts: make(map[Host][]*Place), wait: make(map[Host]int)}
 }
 
 // Come has a place begin, at once or when its turn has come, or be turned away.
@@ -81,13 +82,10 @@ func (p *Places) Come(g *Place) {
 		victim := p.richest()
 		if victim == nil || len(p.hosts[victim.Host]) < len(p.hosts[g.Host])+2 {
 			// To take from one who has no more would only change who waits.
-			full := len(p.queue) >= p.queued
-			if !full {
-				p.queue = append(p.queue, g)
-			}
+			away := p.line(g)
 			p.mu.Unlock()
-			if full {
-				g.Away()
+			if away != nil {
+				away.Away()
 			}
 			return
 		}
@@ -135,6 +133,61 @@ func (p *Places) drop(g *Place) bool {
 	return true
 }
 
+// line has g wait. It gives who can't wait any more: g, or whoever came last of a host
+// that has more who wait.
+func (p *Places) line(g *Place) (away *Place) {
+	if len(p.queue) >= p.queued {
+		most := g.Host
+		for h, n := range p.wait {
+			if n > p.wait[most] {
+				most = h
+			}
+		}
+		if p.wait[most] < p.wait[g.Host]+2 {
+			return g
+		}
+		last := len(p.queue) - 1
+		for p.queue[last].Host != most {
+			last--
+		}
+		away = p.unline(last)
+	}
+	p.queue = append(p.queue, g)
+	p.wait[g.Host]++
+	return away
+}
+
+// unline takes one off the queue.
+func (p *Places) unline(i int) *Place {
+	g := p.queue[i]
+	p.queue = slices.Delete(p.queue, i, i+1)
+	if p.wait[g.Host]--; p.wait[g.Host] == 0 {
+		delete(p.wait, g.Host)
+	}
+	return g
+}
+
+// next takes who waits longest of those whose hosts have fewest places, nil for
+// nobody: whoever waits is not to stand behind all that one other has put there.
+func (p *Places) next() *Place {
+	first, fewest := -1, 0
+	for i, g := range p.queue {
+		if i > 0 && g.Host == p.queue[i-1].Host {
+			continue
+		}
+		if n := len(p.hosts[g.Host]); first < 0 || n < fewest {
+			first, fewest = i, n
+		}
+		if fewest == 0 {
+			break
+		}
+	}
+	if first < 0 {
+		return nil
+	}
+	return p.unline(first)
+}
+
 // TurnAway turns away who came last of those who wait. It is false where nobody
 // does.
 func (p *Places) TurnAway() bool {
@@ -144,9 +197,7 @@ func (p *Places) TurnAway() bool {
 		p.mu.Unlock()
 		return false
 	}
-	g := p.queue[n]
-	p.queue[n] = nil
-	p.queue = p.queue[:n]
+	g := p.unline(n)
 	p.mu.Unlock()
 	g.Away()
 	return true
@@ -178,11 +229,8 @@ func (g *Place) Leave() {
 	}
 	p.drop(g)
 	p.taken--
-	var next *Place
-	if len(p.queue) > 0 {
-		next = p.queue[0]
-		p.queue[0] = nil
-		p.queue = p.queue[1:]
+	next := p.next()
+	if next != nil {
 		p.take(next)
 	}
 	p.mu.Unlock()

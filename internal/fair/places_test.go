@@ -54,6 +54,28 @@ func TestOneHostDoesNotKeepTheOthersOut(t *testing.T) {
 	g.check(t, []string{"s0", "s1", "s2", "a", "b", "s3"}, []string{"s0", "s1"}, []string{"s4", "c"})
 }
 
+// Nor is the queue one host's: whoever waits gets a place before all that another put
+// there, and there is room for it to wait.
+func TestOneHostDoesNotKeepTheOthersFromWaiting(t *testing.T) {
+	g := &guests{places: New(2, 3)}
+	first, second := g.come("192.0.2.1", "0"), g.come("192.0.2.2", "1")
+	for i := range 4 {
+		g.come("192.0.2.3", fmt.Sprint("s", i))
+	}
+	g.check(t, []string{"0", "1"}, nil, []string{"s3"})
+	a := g.come("192.0.2.4", "a")
+	g.check(t, []string{"0", "1"}, nil, []string{"s3", "s2"})
+	first.Leave()
+	g.check(t, []string{"0", "1", "s0"}, nil, []string{"s3", "s2"})
+	second.Leave()
+	g.check(t, []string{"0", "1", "s0", "a"}, nil, []string{"s3", "s2"})
+	a.Leave()
+	g.check(t, []string{"0", "1", "s0", "a", "s1"}, nil, []string{"s3", "s2"})
+	if len(g.places.queue) != 0 || len(g.places.wait) != 0 {
+		t.Errorf("%d of %d hosts wait", len(g.places.queue), len(g.places.wait))
+	}
+}
+
 func TestAHerdOfManyHostsWaitsInOrder(t *testing.T) {
 	g := &guests{places: New(2, 3)}
 	var p []*Place
@@ -167,7 +189,7 @@ func TestPlacesAreNeverMoreThanThereAre(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if p.taken != 0 || len(p.hosts) != 0 || len(p.queue) != 0 {
+	if p.taken != 0 || len(p.hosts) != 0 || len(p.queue) != 0 || len(p.wait) != 0 {
 		t.Errorf("%d places of %d hosts are left, %d wait", p.taken, len(p.hosts), len(p.queue))
 	}
 }
