@@ -276,8 +276,10 @@ func TestAClockThatIsPutBackStopsNoFetching(t *testing.T) {
 	w.serveBytes(w.list(1))
 	k := w.checker(nil)
 	w.is(k, c, pki.NotRevoked, "")
+	k.mu.Lock() // at once, so that follow does not find the former list due
 	w.later(-365 * 24 * time.Hour)
 	w.serveBytes(w.list(2, c)) // of today
+	k.mu.Unlock()
 	w.is(k, c, pki.Revoked, "number 2")
 	k.mu.Lock()
 	for _, it := range k.items {
