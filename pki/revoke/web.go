@@ -146,8 +146,9 @@ var (
 	never = prefixes(
 		"0.0.0.0/8", "::/128", "240.0.0.0/4", // nobody's; 0.0.0.0 is this machine, where it is anything
 		"169.254.0.0/16", "fe80::/10", // link-local, where most clouds have them
-		"fd00:ec2::/32",      // Amazon's, over IPv6
-		"fd20:ce::/32",       // Google's, over IPv6
+		"fd00:ec2::/32",                          // Amazon's, over IPv6
+		"fd20:ce::/32",                           // Google's, over IPv6
+		"fd00:a9fe:a9fe::/48", "fd00:42::42/128", // Akamai's and Scaleway's, over IPv6
 		"100.100.100.200/32", // Alibaba's
 		"168.63.129.16/32",   // Azure's
 		"192.0.0.0/24",       // RFC 6890, section 2.2.2; 192.0.0.192 is Oracle's
