@@ -105,5 +105,3 @@ func joining(r *http.Request) bool {
 	conn, ok := nethttp.Conn(r)
 	return ok && conn.Negotiated().ALPN == api.ALPNJoin
 }
-
-func leafOf(c *mtls.Certificate) (*pki.Certificate, error) { return pki.Parse(c.Chain()[0]) }

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -37,7 +36,7 @@ type Server struct {
 	authority *ca.Authority
 	log       *slog.Logger
 	clock     func() time.Time
-	identity  *mtls.Swap
+	own       *own
 	port      *mtls.Server
 	busy      chan struct{} // a place for each request that works at the port
 	adminBusy chan struct{} // and at the admin socket
@@ -71,27 +70,18 @@ func New(ctx context.Context, c Config) (*Server, error) {
 		busy: make(chan struct{}, maxBusy), adminBusy: make(chan struct{}, maxBusy), waiting: make(chan struct{}, maxWaiting), stopping: make(chan struct{}),
 		refusals: refusals.New(c.Log, slog.LevelDebug).UpTo(maxTold),
 	}
-	own, err := s.ownCertificate(ctx)
-	if err != nil {
+	var err error
+	if s.own, err = newOwn(ctx, s); err != nil {
 		return nil, err
 	}
-	s.identity = mtls.NewSwap(own)
 	s.port, err = mtls.NewServer(mtls.ServerConfig{
-		Identity: s.identity,
+		Identity: s.own,
 		Clients:  mtls.Optional(&callers{s}),
 		ALPN:     []string{api.ALPN, api.ALPNJoin},
 		Refused:  s.refused,
 		Common:   mtls.Common{Clock: c.Clock},
 	})
 	return s, err
-}
-
-func (s *Server) ownCertificate(ctx context.Context) (*mtls.Certificate, error) {
-	chain, key, err := s.authority.Serving(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("the authority can't certify itself: %w", err)
-	}
-	return mtls.NewCertificate(chain, key)
 }
 
 // Run serves until ctx ends; requests in flight are finished.
@@ -111,7 +101,7 @@ func (s *Server) Run(ctx context.Context) error {
 	run(func() error { return front.Serve(l) })
 	run(func() error { return admin.Serve(&owners{s.config.Admin, s.log}) })
 	work, stop := context.WithCancel(ctx)
-	all.Go(func() { s.keepOwnCertificate(work) })
+	all.Go(func() { s.own.keep(work) })
 	all.Go(func() { s.recheck(work) })
 	var err error
 	select {
@@ -140,40 +130,6 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 		WriteTimeout:                 api.Wait + 2*requestTime, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHead,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
-}
-
-// keepOwnCertificate makes a new certificate for the port at two thirds of the
-// life of the one in use.
-func (s *Server) keepOwnCertificate(ctx context.Context) {
-	t := time.NewTicker(time.Second)
-	defer t.Stop()
-	due := s.ownDue()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
-		if s.clock().Before(due) {
-			continue
-		}
-		own, err := s.ownCertificate(ctx)
-		if err != nil {
-			s.log.Error("the authority's own certificate could not be renewed: " + err.Error())
-			due = s.clock().Add(time.Minute)
-			continue
-		}
-		s.identity.Set(own)
-		due = s.ownDue()
-	}
-}
-
-func (s *Server) ownDue() time.Time {
-	leaf, err := leafOf(s.identity.Current())
-	if err != nil {
-		return s.clock()
-	}
-	return leaf.NotBefore().Add(leaf.NotAfter().Sub(leaf.NotBefore()) * 2 / 3)
 }
 
 // recheck judges the standing connections again when something was revoked.
