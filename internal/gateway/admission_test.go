@@ -9,7 +9,6 @@ import (
 
 	"github.com/mutual-tls/mutual/internal/mint"
 	"github.com/mutual-tls/mutual/mtls"
-	"github.com/mutual-tls/mutual/pki"
 )
 
 // A server that keeps its judgement to itself costs its first caller some time, and
@@ -17,20 +16,8 @@ import (
 func TestASilentServerIsWaitedForLongOnce(t *testing.T) {
 	t.Parallel()
 	root := mint.Root("Example Root")
-	c, err := pki.Parse(root.DER)
-	if err != nil {
-		t.Fatal(err)
-	}
-	authorities := mtls.Authorities(pki.NewAnchors(c))
-	identity := func(name string) *mtls.Certificate {
-		l := root.Leaf(name)
-		own, err := mtls.NewCertificate(l.Chain, l.Key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return own
-	}
-	client, err := mtls.NewClient(mtls.ClientConfig{Identity: identity("web"), Servers: authorities})
+	authorities := trusting(t, root)
+	client, err := mtls.NewClient(mtls.ClientConfig{Identity: own(t, root.Leaf("web")), Servers: authorities})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +41,7 @@ func TestASilentServerIsWaitedForLongOnce(t *testing.T) {
 		_, _ = io.Copy(io.Discard, s)
 		_ = s.Close()
 	}
-	ours, err := mtls.NewServer(mtls.ServerConfig{Identity: identity("orders"), Clients: mtls.Required(authorities)})
+	ours, err := mtls.NewServer(mtls.ServerConfig{Identity: own(t, root.Leaf("orders")), Clients: mtls.Required(authorities)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,12 +1,14 @@
 package gateway
 
 import (
-	"bytes"
 	"io"
 	"net"
-	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/mutual-tls/mutual/internal/mint"
+	"github.com/mutual-tls/mutual/mtls"
+	"github.com/mutual-tls/mutual/pki"
 )
 
 // pair is both ends of a connection.
@@ -27,29 +29,6 @@ func pair(t *testing.T, network, address string) (here, there plainConn) {
 	}
 	t.Cleanup(func() { _ = a.Close(); _ = b.Close() })
 	return a.(plainConn), b.(plainConn)
-}
-
-// What waits is taken at once, though nothing was said of how much it is.
-func TestTheFirstReadTakesWhatIsThere(t *testing.T) {
-	here, there := pair(t, "unix", filepath.Join(t.TempDir(), "s")) // where what is written is there when Write returns
-	want := bytes.Repeat([]byte("x"), 14<<10)
-	if _, err := there.Write(want); err != nil {
-		t.Fatal(err)
-	}
-	if err := there.CloseWrite(); err != nil {
-		t.Fatal(err)
-	}
-	s := sourceOf(here)
-	if _, kernel := s.(*steadySource); kernel {
-		t.Skip("this system's connections are read with a buffer")
-	}
-	b, n, err := s.next()
-	if err != nil || n != len(want) || !bytes.Equal((*b)[:n], want) {
-		t.Fatalf("%d bytes and %v came first, expected %d", n, err, len(want))
-	}
-	if b, n, err = s.next(); b != nil || n != 0 || err != io.EOF {
-		t.Errorf("behind the end came %d bytes and %v", n, err)
-	}
 }
 
 // A source wakes for bytes that come late, for the end of its time, and for a close.
@@ -94,4 +73,24 @@ func TestABrokenConnectionIsNoEnd(t *testing.T) {
 	if _, n, err := sourceOf(here).next(); n != 0 || err == nil || err == io.EOF {
 		t.Errorf("%d bytes and %v after a reset", n, err)
 	}
+}
+
+// trusting is a verifier by one authority.
+func trusting(t *testing.T, root *mint.Authority) mtls.Verifier {
+	t.Helper()
+	c, err := pki.Parse(root.DER)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mtls.Authorities(pki.NewAnchors(c))
+}
+
+// own is a certificate of an authority, as our ends show it.
+func own(t *testing.T, l *mint.Leaf) *mtls.Certificate {
+	t.Helper()
+	c, err := mtls.NewCertificate(l.Chain, l.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }

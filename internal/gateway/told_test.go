@@ -10,7 +10,6 @@ import (
 
 	"github.com/mutual-tls/mutual/internal/mint"
 	"github.com/mutual-tls/mutual/mtls"
-	"github.com/mutual-tls/mutual/pki"
 )
 
 // The service behind is said to have broken a connection off where it was the one,
@@ -18,24 +17,12 @@ import (
 func TestTheServiceBehindIsBlamedForItsOwn(t *testing.T) {
 	t.Parallel()
 	root := mint.Root("Example Root")
-	c, err := pki.Parse(root.DER)
+	authorities := trusting(t, root)
+	client, err := mtls.NewClient(mtls.ClientConfig{Identity: own(t, root.Leaf("web")), Servers: authorities})
 	if err != nil {
 		t.Fatal(err)
 	}
-	authorities := mtls.Authorities(pki.NewAnchors(c))
-	identity := func(name string) *mtls.Certificate {
-		l := root.Leaf(name)
-		own, err := mtls.NewCertificate(l.Chain, l.Key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return own
-	}
-	client, err := mtls.NewClient(mtls.ClientConfig{Identity: identity("web"), Servers: authorities})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, err := mtls.NewServer(mtls.ServerConfig{Identity: identity("orders"), Clients: mtls.Required(authorities)})
+	server, err := mtls.NewServer(mtls.ServerConfig{Identity: own(t, root.Leaf("orders")), Clients: mtls.Required(authorities)})
 	if err != nil {
 		t.Fatal(err)
 	}
